@@ -1,0 +1,1 @@
+"""What everybody agrees on: messages, contracts, errors. Imports nothing of ours."""

@@ -1,0 +1,211 @@
+"""CloudEvents 1.0: what every message on the bus is.
+
+Binary mode follows the AMQP protocol binding (CloudEvents 1.0.2, "AMQP Protocol Binding" §3.1):
+``content-type`` is ``datacontenttype``, every other attribute is a header ``cloudEvents:<name>``;
+``cloudEvents_<name>`` is read too, because some clients can't write the colon. Structured mode
+(``application/cloudevents+json``) is read, never written.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+from contracts.errors import MalformedMessage
+
+__all__ = ["BINARY_PREFIX", "STRUCTURED", "Event", "derive_id", "timestamp"]
+
+BINARY_PREFIX = "cloudEvents:"
+STRUCTURED = "application/cloudevents+json"
+_READ_PREFIXES = (BINARY_PREFIX, "cloudEvents_")
+_REQUIRED = ("id", "source", "type", "specversion")
+_KNOWN = frozenset({*_REQUIRED, "time", "subject", "dataschema", "datacontenttype"})
+
+
+def derive_id(*parts: str | int) -> str:
+    """An id that is the same whenever its parts are: 26 characters of base32 over SHA-256.
+
+    Each part is prefixed with its length, so that ``("a", "bc")`` and ``("ab", "c")`` differ.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        raw = str(part).encode()
+        digest.update(len(raw).to_bytes(4, "big"))
+        digest.update(raw)
+    return base64.b32encode(digest.digest()[:17])[:26].decode().lower()
+
+
+def timestamp(seconds: float) -> str:
+    """Seconds since the epoch as RFC 3339 in UTC, with microseconds."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+@dataclass(frozen=True)
+class Event:
+    """One CloudEvent. ``body`` is the payload as it travels; ``data`` is what it says.
+
+    ``extensions`` holds every other attribute, ours (``correlationid``, ``causationid``,
+    ``workspace``, ``traceparent``) and those unknown to us alike: nothing is dropped on the way.
+    """
+
+    id: str
+    source: str
+    type: str
+    body: bytes
+    time: str | None = None
+    subject: str | None = None
+    dataschema: str | None = None
+    datacontenttype: str = "application/json"
+    extensions: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def data(self) -> Any:
+        """The decoded JSON payload. Raises MalformedMessage when the body is not JSON."""
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError as error:
+            raise MalformedMessage(f"the body is not JSON: {error}") from error
+
+    @property
+    def workspace(self) -> str:
+        """The tenant this belongs to; the empty string when the sender named none."""
+        return self.extensions.get("workspace", "")
+
+    @property
+    def correlation(self) -> str:
+        """The story this belongs to; an event that names none begins its own."""
+        return self.extensions.get("correlationid") or self.id
+
+    @property
+    def causation(self) -> str | None:
+        """The id of the message or fact that caused this one."""
+        return self.extensions.get("causationid")
+
+    def headers(self) -> dict[str, str]:
+        """The attributes as binary-mode headers, ``datacontenttype`` left out."""
+        headers = {f"{BINARY_PREFIX}{name}": value for name, value in self.extensions.items()}
+        headers[f"{BINARY_PREFIX}specversion"] = "1.0"
+        headers[f"{BINARY_PREFIX}id"] = self.id
+        headers[f"{BINARY_PREFIX}source"] = self.source
+        headers[f"{BINARY_PREFIX}type"] = self.type
+        for name in ("time", "subject", "dataschema"):
+            value = getattr(self, name)
+            if value is not None:
+                headers[BINARY_PREFIX + name] = value
+        return headers
+
+    @classmethod
+    def create(
+        cls,
+        type: str,
+        data: Any,
+        *,
+        id: str,
+        source: str,
+        at: float,
+        workspace: str,
+        correlation: str | None = None,
+        causation: str | None = None,
+        subject: str | None = None,
+        dataschema: str | None = None,
+        extensions: Mapping[str, str] | None = None,
+    ) -> Event:
+        """A new event with a JSON payload. ``at`` is in seconds since the epoch."""
+        more = dict(extensions or {})
+        more["workspace"] = workspace
+        more["correlationid"] = correlation or id
+        if causation:
+            more["causationid"] = causation
+        return cls(
+            id=id,
+            source=source,
+            type=type,
+            body=orjson.dumps(data),
+            time=timestamp(at),
+            subject=subject,
+            dataschema=dataschema,
+            extensions=more,
+        )
+
+    @classmethod
+    def read(cls, headers: Mapping[str, object], body: bytes, content_type: str | None) -> Event:
+        """What a message says, in binary or structured mode.
+
+        Raises MalformedMessage when a required attribute is missing or no text, or the
+        specification's version is not 1.x.
+        """
+        if (content_type or "").partition(";")[0].strip().lower() == STRUCTURED:
+            return cls._read_structured(body)
+        attributes: dict[str, str] = {}
+        for header, value in headers.items():
+            for prefix in _READ_PREFIXES:
+                if header.startswith(prefix):
+                    attributes[header[len(prefix) :].lower()] = _text(header, value)
+        return cls._of(attributes, body, content_type)
+
+    @classmethod
+    def _read_structured(cls, body: bytes) -> Event:
+        try:
+            document = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise MalformedMessage(f"the structured event is not JSON: {error}") from error
+        if not isinstance(document, dict):
+            raise MalformedMessage("the structured event is not a JSON object")
+        data = document.pop("data", None)
+        encoded = document.pop("data_base64", None)
+        content_type = document.get("datacontenttype", "application/json")
+        if encoded is not None:
+            try:
+                payload = base64.b64decode(encoded, validate=True)
+            except (ValueError, TypeError) as error:
+                raise MalformedMessage(f"data_base64 is not base64: {error}") from error
+        else:
+            payload = orjson.dumps(data)
+        attributes = {name: _text(name, value) for name, value in document.items() if value is not None}
+        return cls._of(attributes, payload, _text("datacontenttype", content_type))
+
+    @classmethod
+    def _of(cls, attributes: dict[str, str], body: bytes, content_type: str | None) -> Event:
+        missing = [name for name in _REQUIRED if not attributes.get(name)]
+        if missing:
+            raise MalformedMessage(f"not a CloudEvent: attribute {missing[0]!r} is missing")
+        if not attributes["specversion"].startswith("1."):
+            raise MalformedMessage(f"CloudEvents version {attributes['specversion']!r} is not 1.x")
+        return cls(
+            id=attributes["id"],
+            source=attributes["source"],
+            type=attributes["type"],
+            body=body,
+            time=attributes.get("time"),
+            subject=attributes.get("subject"),
+            dataschema=attributes.get("dataschema"),
+            datacontenttype=content_type or attributes.get("datacontenttype") or "application/json",
+            extensions={name: value for name, value in attributes.items() if name not in _KNOWN},
+        )
+
+
+def _text(name: str, value: object) -> str:
+    """An attribute's canonical string form (CloudEvents 1.0.2 §"Type System")."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return value
+        case bytes():
+            try:
+                return value.decode()
+            except UnicodeDecodeError as error:
+                raise MalformedMessage(f"attribute {name!r} is not UTF-8") from error
+        case int():
+            return str(value)
+        case datetime():
+            return value.isoformat()
+        case _:
+            raise MalformedMessage(f"attribute {name!r} is of type {type(value).__name__}, not a string")

@@ -1,0 +1,170 @@
+"""The error tree: every error that Antiphon raises on purpose.
+
+AntiphonError
+├── Retryable               try again later; ``retry_after`` seconds where the other side said so
+├── Terminal                trying again can't help; a definite "no" with a code
+├── ConfigurationError      a setting, a flow or an app is wrong; nothing was started
+│   └── InvalidFlow
+├── ContractError
+│   ├── UnknownContract     no such type in the registry
+│   ├── ContractViolation   the data does not fit; carries every ``Violation``
+│   └── MalformedMessage    the bytes or headers are no CloudEvent
+├── BusError
+│   ├── Unroutable          the broker had no queue for it (``mandatory``)
+│   ├── PublishFailed       some messages of a batch were not confirmed
+│   └── BusUnavailable      no confirm in time: closed, blocked or gone
+├── StoreError
+│   ├── StoreUnavailable    the database did not answer; the commit's fate may be unknown
+│   └── Fenced              the partition has a newer owner; this one must stop
+└── RunError
+    ├── RunNotFound
+    ├── StartConflict       the same key with another input
+    └── RunEnded            the run can't take this any more
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "AntiphonError",
+    "BusError",
+    "BusUnavailable",
+    "ConfigurationError",
+    "ContractError",
+    "ContractViolation",
+    "Fenced",
+    "InvalidFlow",
+    "MalformedMessage",
+    "PublishFailed",
+    "Retryable",
+    "RunEnded",
+    "RunError",
+    "RunNotFound",
+    "StartConflict",
+    "StoreError",
+    "StoreUnavailable",
+    "Terminal",
+    "UnknownContract",
+    "Unroutable",
+    "Violation",
+]
+
+
+class AntiphonError(Exception):
+    """Base of everything that Antiphon raises on purpose."""
+
+
+class Retryable(AntiphonError):
+    """Raised when trying again later may help. ``retry_after`` is in seconds."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Terminal(AntiphonError):
+    """Raised when trying again can't help. ``code`` is short and stable, for machines."""
+
+    def __init__(self, message: str, *, code: str = "terminal") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ConfigurationError(AntiphonError):
+    """Raised when a setting, a contract file or an app is wrong, before anything is started."""
+
+
+class InvalidFlow(ConfigurationError):
+    """Raised when a flow's definition can't run as written."""
+
+
+class ContractError(AntiphonError):
+    """Base of what goes wrong at the boundary."""
+
+
+class UnknownContract(ContractError):
+    """Raised when the registry has no contract of that type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One place where data does not fit its contract.
+
+    ``pointer`` is a JSON Pointer (RFC 6901) into the data, ``expected`` says what the contract
+    wants there in words, ``got`` is the offending value, shortened to at most 80 characters.
+    """
+
+    pointer: str
+    expected: str
+    got: str
+
+    def __str__(self) -> str:
+        return f"at {self.pointer or '/'}: expected {self.expected}, got {self.got}"
+
+
+class ContractViolation(ContractError):
+    """Raised when data does not fit its contract; ``violations`` is never empty."""
+
+    def __init__(self, contract: str, violations: Sequence[Violation]) -> None:
+        self.contract = contract
+        self.violations = tuple(violations)
+        shown = "; ".join(str(violation) for violation in self.violations[:5])
+        super().__init__(f"does not fit {contract}: {shown}")
+
+
+class MalformedMessage(ContractError):
+    """Raised when bytes or headers can't be read as a CloudEvent."""
+
+
+class BusError(AntiphonError):
+    """Base of what goes wrong on the bus."""
+
+
+class Unroutable(BusError):
+    """Raised when a mandatory message reached no queue."""
+
+
+class BusUnavailable(BusError):
+    """Raised when the broker gave no confirm in time: the connection is closed, blocked or gone."""
+
+
+class PublishFailed(BusError):
+    """Raised when some of a batch were not confirmed: ``errors`` maps their index to the reason.
+
+    What is not in ``errors`` was confirmed.
+    """
+
+    def __init__(self, errors: Mapping[int, BusError]) -> None:
+        self.errors = dict(errors)
+        index, first = next(iter(self.errors.items()))
+        super().__init__(f"{len(self.errors)} not confirmed; the first is number {index}: {first}")
+
+
+class StoreError(AntiphonError):
+    """Base of what goes wrong in the store."""
+
+
+class StoreUnavailable(StoreError):
+    """Raised when the database did not answer. Whether a commit took effect may be unknown."""
+
+
+class Fenced(StoreError):
+    """Raised when a commit carries an epoch that is no longer the partition's newest."""
+
+
+class RunError(AntiphonError):
+    """Base of what goes wrong with one run."""
+
+
+class RunNotFound(RunError):
+    """Raised when there is no such run in this workspace."""
+
+
+class StartConflict(RunError):
+    """Raised when a start names a key that a run with another input already has."""
+
+
+class RunEnded(RunError):
+    """Raised when a run has ended and can't take what was asked."""

@@ -1,0 +1,289 @@
+"""The tables, each with the room that writes it.
+
+Times are seconds since the epoch (UTC) as double precision. JSON is kept as text, encoded once by
+the writer: no query looks inside it, and what is searched has a column of its own. ``workspace``
+stands in every table that a tenant's data can reach.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+)
+
+__all__ = [
+    "audit",
+    "dead_letters",
+    "early_events",
+    "events",
+    "history",
+    "idempotency",
+    "keys",
+    "marks",
+    "metadata",
+    "outbox",
+    "partitions",
+    "processes",
+    "quarantine",
+    "reactions",
+    "runs",
+    "timers",
+]
+
+metadata = MetaData()
+
+# --- orchestrator -----------------------------------------------------------------------------
+
+partitions = Table(
+    "partitions",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("owner", Text),  # an incarnation: processes.id
+    Column("epoch", BigInteger, nullable=False, default=0),
+    Column("lease_until", Double, nullable=False, default=0.0),
+    Column("last_commit", Text),  # the id of the newest commit, so that a repeat is answered
+)
+
+processes = Table(
+    "processes",
+    metadata,
+    Column("id", Text, primary_key=True),  # an incarnation: never used twice
+    Column("role", Text, nullable=False),  # orchestrator, reactors, service, gateway
+    Column("name", Text, nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("alive_until", Double, nullable=False),
+    Column("detail", Text),  # JSON
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("partition", Integer, nullable=False),
+    Column("workspace", Text, nullable=False),
+    Column("flow", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("correlation", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("input", Text, nullable=False),  # JSON
+    Column("input_digest", Text, nullable=False),
+    Column("start_id", Text, nullable=False),  # the message that started it
+    Column("state", Text, nullable=False),  # JSON, see orchestrator.state
+    Column("seq", Integer, nullable=False),  # the newest fact in history
+    Column("waiting", Text),  # why it does not move right now, in words
+    Column("result", Text),  # JSON
+    Column("error", Text),  # JSON: code, message, node
+    Column("linked_from", Text),  # the run that this one was made from (rerun)
+    Column("parent", Text),  # the run that called this one
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Index("runs_workspace_created", "workspace", "created_at"),
+    Index("runs_workspace_status", "workspace", "status", "created_at"),
+    Index("runs_workspace_correlation", "workspace", "correlation"),
+    Index("runs_partition_open", "partition", "ended_at"),
+)
+
+history = Table(
+    "history",
+    metadata,
+    Column("run_id", Text, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("type", Text, nullable=False),  # past tense, see orchestrator.facts
+    Column("node", Text),  # the flow's node that it is about
+    Column("at", Double, nullable=False),
+    Column("data", Text, nullable=False),  # JSON
+    PrimaryKeyConstraint("run_id", "seq"),
+)
+
+timers = Table(
+    "timers",
+    metadata,
+    Column("run_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("due_at", Double, nullable=False),
+    PrimaryKeyConstraint("run_id", "name"),
+    Index("timers_partition_due", "partition", "due_at"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("partition", Integer, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("exchange", Text, nullable=False),
+    Column("routing_key", Text, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("headers", Text, nullable=False),  # JSON
+    Column("body", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("partition", "position"),
+)
+
+# Messages that a run has taken already: a repeat is acked and changes nothing.
+marks = Table(
+    "marks",
+    metadata,
+    Column("run_id", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    PrimaryKeyConstraint("run_id", "message_id"),
+)
+
+# Correlated events that came before their run waited for them, or before there was a run.
+early_events = Table(
+    "early_events",
+    metadata,
+    Column("run_id", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("data", Text, nullable=False),  # JSON
+    PrimaryKeyConstraint("run_id", "message_id"),
+)
+
+# --- reactors ---------------------------------------------------------------------------------
+
+# The inbox. A service is a reactor that answers: it keeps its reply here.
+reactions = Table(
+    "reactions",
+    metadata,
+    Column("reactor", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("workspace", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("correlation", Text, nullable=False),
+    Column("causation", Text),
+    Column("status", Text, nullable=False),  # claimed, retrying, done, dead, discarded
+    Column("attempts", Integer, nullable=False),
+    Column("claimed_by", Text),  # processes.id
+    Column("received_at", Double, nullable=False),  # first seen
+    Column("started_at", Double, nullable=False),  # the newest attempt
+    Column("finished_at", Double),
+    Column("error", Text),  # JSON of the newest failed attempt: type, message
+    Column("reply", Text),  # JSON; services only
+    PrimaryKeyConstraint("reactor", "source", "event_id"),
+    Index("reactions_workspace_correlation", "workspace", "correlation"),
+    Index("reactions_reactor_status", "reactor", "status"),
+    Index("reactions_finished", "finished_at"),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", Text, primary_key=True),  # derived from reactor, source and event id
+    Column("workspace", Text, nullable=False),
+    Column("reactor", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("correlation", Text, nullable=False),
+    Column("group_key", Text, nullable=False),  # reactor and error, digits taken out
+    Column("error_type", Text, nullable=False),
+    Column("error_message", Text, nullable=False),
+    Column("traceback", Text),
+    Column("attempts", Integer, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("headers", Text, nullable=False),  # JSON
+    Column("body", LargeBinary, nullable=False),
+    Column("received_at", Double, nullable=False),
+    Column("dead_at", Double, nullable=False),
+    Column("status", Text, nullable=False),  # dead, redriven, discarded
+    Column("settled_at", Double),
+    Column("settled_by", Text),
+    Column("reason", Text),
+    Index("dead_letters_workspace_status", "workspace", "status", "dead_at"),
+    Index("dead_letters_group", "workspace", "group_key"),
+    Index("dead_letters_correlation", "workspace", "correlation"),
+)
+
+# What could not be read, verified or validated: kept with the reason, never retried by itself.
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("workspace", Text, nullable=False),  # empty where the message named none we could read
+    Column("queue", Text, nullable=False),
+    Column("reason", Text, nullable=False),  # short and stable: malformed, unknown-contract, off-contract …
+    Column("detail", Text, nullable=False),
+    Column("message_id", Text),
+    Column("content_type", Text, nullable=False),
+    Column("headers", Text, nullable=False),  # JSON; what is not JSON is shown as text
+    Column("body", LargeBinary, nullable=False),
+    Column("received_at", Double, nullable=False),
+    Column("status", Text, nullable=False),  # held, released, discarded
+    Index("quarantine_status", "status", "received_at"),
+)
+
+# --- gateway and whoever publishes ------------------------------------------------------------
+
+# What was published, so that a story can show what was expected to follow.
+events = Table(
+    "events",
+    metadata,
+    Column("source", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("workspace", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("correlation", Text, nullable=False),
+    Column("causation", Text),
+    Column("subject", Text),
+    Column("at", Double, nullable=False),
+    Column("routed", Integer, nullable=False, default=1),  # 0: nobody listened
+    PrimaryKeyConstraint("source", "id"),
+    Index("events_workspace_correlation", "workspace", "correlation"),
+    Index("events_at", "at"),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("workspace", Text, nullable=False),
+    Column("role", Text, nullable=False),  # admin, operator, publisher, viewer
+    Column("name", Text, nullable=False),
+    Column("secret_digest", Text, nullable=False, unique=True),  # SHA-256; the secret is shown once
+    Column("created_at", Double, nullable=False),
+    Column("revoked_at", Double),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("workspace", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("request_digest", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("status", Integer),  # None while the first request is still at work
+    Column("response", Text),  # JSON: headers and body
+    PrimaryKeyConstraint("workspace", "key"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("workspace", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("reason", Text),
+    Column("detail", Text),  # JSON
+    Column("previous", Text, nullable=False),  # the digest before this one: a hash chain
+    Column("digest", Text, nullable=False),
+    Index("audit_workspace", "workspace", "seq"),
+)
