@@ -80,6 +80,7 @@ runs = Table(
     Column("start_id", Text, nullable=False),  # the message that started it
     Column("state", Text, nullable=False),  # JSON, see orchestrator.state
     Column("seq", Integer, nullable=False),  # the newest fact in history
+    Column("busy", Integer, nullable=False, default=0),  # 1: a step of it is at work in its owner's process
     Column("waiting", Text),  # why it does not move right now, in words
     Column("result", Text),  # JSON
     Column("error", Text),  # JSON: code, message, node
@@ -91,6 +92,7 @@ runs = Table(
     Index("runs_workspace_created", "workspace", "created_at"),
     Index("runs_workspace_status", "workspace", "status", "created_at"),
     Index("runs_workspace_correlation", "workspace", "correlation"),
+    Index("runs_partition_busy", "partition", "busy"),
     Index("runs_partition_open", "partition", "ended_at"),
 )
 
@@ -167,10 +169,13 @@ reactions = Table(
     Column("correlation", Text, nullable=False),
     Column("causation", Text),
     Column("status", Text, nullable=False),  # claimed, retrying, done, dead, discarded
-    Column("attempts", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),  # started ones, since the newest redrive
+    Column("crashes", Integer, nullable=False, default=0),  # of those, the ones whose worker died in them
+    Column("redrives", Integer, nullable=False, default=0),  # how often an operator sent it again
     Column("claimed_by", Text),  # processes.id
     Column("received_at", Double, nullable=False),  # first seen
     Column("started_at", Double, nullable=False),  # the newest attempt
+    Column("retry_at", Double),  # when the next attempt is due, while retrying
     Column("finished_at", Double),
     Column("error", Text),  # JSON of the newest failed attempt: type, message
     Column("reply", Text),  # JSON; services only
@@ -183,7 +188,7 @@ reactions = Table(
 dead_letters = Table(
     "dead_letters",
     metadata,
-    Column("id", Text, primary_key=True),  # derived from reactor, source and event id
+    Column("id", Text, primary_key=True),  # derived from reactor, source, event id and redrives
     Column("workspace", Text, nullable=False),
     Column("reactor", Text, nullable=False),
     Column("queue", Text, nullable=False),
