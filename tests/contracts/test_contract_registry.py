@@ -1,0 +1,373 @@
+"""The registry: what it refuses at load, and what it says about data that does not fit."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, Field
+
+from contracts.errors import ConfigurationError, ContractViolation, UnknownContract
+from contracts.registry import Registry
+
+BASE = "https://ride.example/contracts/"
+BOOKED: dict[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "$id": BASE + "ride/booked.v1.json",
+    "description": "A ride was booked: a driver is on the way.",
+    "type": "object",
+    "properties": {
+        "ride_id": {"type": "string", "format": "uuid"},
+        "fare": {"$ref": "../common/money.v1.json"},
+        "at": {"type": "string", "format": "date-time"},
+        "pickup": {"$ref": "#/$defs/place"},
+        "seats": {"type": "integer", "minimum": 1, "maximum": 6},
+    },
+    "required": ["ride_id", "fare"],
+    "additionalProperties": False,
+    "$defs": {"place": {"type": "object", "properties": {"zone": {"type": "string", "minLength": 1}}}},
+    "examples": [
+        {"ride_id": "0b5a3e0e-6d0b-4b1f-9a3e-2f6f5d1c7a11", "fare": {"amount": 12.5, "currency": "USD"}}
+    ],
+}
+MONEY: dict[str, Any] = {
+    "$id": BASE + "common/money.v1.json",
+    "description": "An amount of money.",
+    "type": "object",
+    "properties": {
+        "amount": {"type": "number", "minimum": 0, "multipleOf": 0.01},
+        "currency": {"type": "string", "pattern": "^[A-Z]{3}$"},
+    },
+    "required": ["amount", "currency"],
+    "examples": [{"amount": 1, "currency": "EUR"}],
+}
+GOOD: dict[str, Any] = BOOKED["examples"][0]
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes contracts by file name and gives their folder."""
+
+    def written(**files: Any) -> Path:
+        folder = tmp_path / "contracts"
+        for name, schema in files.items():
+            domain, _, rest = name.partition("__")
+            path = folder / domain / f"{rest.replace('__', '.')}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(schema if isinstance(schema, str) else json.dumps(schema))
+        return folder
+
+    return written
+
+
+@pytest.fixture
+def registry(write: Write) -> Registry:
+    """Two contracts, one of which refers to the other."""
+    return Registry.load(write(ride__booked__v1=BOOKED, common__money__v1=MONEY))
+
+
+def violations(registry: Registry, data: Any, type: str = "ride.booked.v1") -> dict[str, tuple[str, str]]:
+    """What the registry says is wrong, by pointer."""
+    with pytest.raises(ContractViolation) as caught:
+        registry.validate(type, data)
+    assert caught.value.contract == type
+    return {one.pointer: (one.expected, one.got) for one in caught.value.violations}
+
+
+def test_a_type_is_named_after_its_file(registry: Registry) -> None:
+    """`ride/booked.v1.json` is `ride.booked.v1`, and everything about it can be asked for."""
+    assert registry.types() == ["common.money.v1", "ride.booked.v1"]
+    assert registry.has("ride.booked.v1")
+    assert not registry.has("ride.booked.v2")
+    assert registry.schema("ride.booked.v1") == BOOKED
+    contract = registry.contract("ride.booked.v1")
+    assert (contract.name, contract.major, contract.id) == ("ride.booked", 1, BOOKED["$id"])
+    assert contract.description == BOOKED["description"]
+    assert contract.examples == (GOOD,)
+    assert contract.path is not None
+    assert contract.path.name == "booked.v1.json"
+
+
+def test_data_that_fits_passes(registry: Registry) -> None:
+    """What fits raises nothing, also through references to another contract."""
+    registry.validate("ride.booked.v1", GOOD)
+    registry.validate("ride.booked.v1", {**GOOD, "seats": 2.0, "pickup": {"zone": "Harlem"}})
+
+
+def test_an_unknown_type_is_told_with_what_is_known(registry: Registry) -> None:
+    """Asking for a type that is not there names those that are."""
+    with pytest.raises(UnknownContract, match=r"ride\.booked\.v1"):
+        registry.validate("ride.bookd.v1", {})
+    with pytest.raises(UnknownContract):
+        registry.schema("nothing")
+    with pytest.raises(UnknownContract):
+        registry.contract("nothing")
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer", "expected", "got"),
+    [
+        ({"fare": None}, "/fare", "an object", "null"),
+        ({"seats": 0}, "/seats", "a number >= 1", "0"),
+        ({"seats": 7}, "/seats", "a number <= 6", "7"),
+        ({"seats": True}, "/seats", "an integer", "true"),
+        ({"at": "yesterday"}, "/at", "date-time", '"yesterday"'),
+        ({"ride_id": "12"}, "/ride_id", "a UUID", '"12"'),
+        ({"colour": "red"}, "/colour", "no such property", '"red"'),
+        ({"pickup": {"zone": ""}}, "/pickup/zone", "at least 1 character", '""'),
+        ({"fare": {"amount": 1.005, "currency": "USD"}}, "/fare/amount", "a multiple of 0.01", "1.005"),
+        ({"fare": {"amount": 1, "currency": "usd"}}, "/fare/currency", "matches ^[A-Z]{3}$", '"usd"'),
+        ({"fare": {"amount": 1}}, "/fare/currency", "(required)", "nothing"),
+    ],
+)
+def test_a_violation_says_where_what_and_instead_of_what(
+    registry: Registry, change: dict[str, Any], pointer: str, expected: str, got: str
+) -> None:
+    """Each violation has a pointer, what the contract wants in words, and what was there."""
+    found = violations(registry, {**GOOD, **change})
+    assert list(found) == [pointer]
+    assert expected in found[pointer][0]
+    assert found[pointer][1] == got
+
+
+def test_every_violation_is_told(registry: Registry) -> None:
+    """Several things wrong at once are all told, required ones each with their own pointer."""
+    assert set(violations(registry, {"seats": 9})) == {"/ride_id", "/fare", "/seats"}
+
+
+def test_a_multiple_of_a_fraction_is_exact(registry: Registry) -> None:
+    """4.35 is a multiple of 0.01, although 4.35 / 0.01 is not whole in binary."""
+    assert set(violations(registry, {"fare": {"amount": 4.35, "currency": "USD"}})) == {"/ride_id"}
+
+
+def test_what_was_got_is_shortened(registry: Registry) -> None:
+    """A huge value is told in at most 80 characters, and the number of violations is bounded."""
+    found = violations(registry, {**GOOD, "at": "x" * 100_000})
+    assert len(found["/at"][1]) <= 80
+    found = violations(registry, {**GOOD, **{f"extra{n}": n for n in range(1000)}})
+    assert len(found) == 20
+
+
+def test_pointers_are_escaped(registry: Registry) -> None:
+    """A slash or a tilde in a name is escaped as RFC 6901 wants."""
+    assert list(violations(registry, {**GOOD, "a/b~c": 1})) == ["/a~1b~0c"]
+
+
+@pytest.mark.parametrize("keyword", ["anyOf", "oneOf"])
+def test_of_alternatives_the_one_that_was_meant_is_told(keyword: str) -> None:
+    """The violation is about the alternative whose tag fits, not about all of them."""
+    card = {"properties": {"kind": {"const": "card"}, "last4": {"type": "string"}}, "required": ["last4"]}
+    cash = {"properties": {"kind": {"const": "cash"}, "given": {"type": "number"}}, "required": ["given"]}
+    registry = Registry()
+    registry.add("pay.v1", {"type": "object", keyword: [card, cash]})
+    found = violations(registry, {"kind": "cash", "last4": 1, "given": "much"}, "pay.v1")
+    assert found == {"/given": ("a number", '"much"')}
+
+
+def test_places_of_what_may_not_be_are_told() -> None:
+    """A property, an item or an alternative that is `false` is told with its own place."""
+    registry = Registry()
+    schema = {
+        "properties": {"gone": False, "list": {"prefixItems": [True], "items": False}},
+        "anyOf": [False, {}],
+    }
+    registry.add("no.v1", schema)
+    assert set(violations(registry, {"gone": 1, "list": [1, 2]}, "no.v1")) == {"/gone", "/list/1"}
+    registry.add("never.v1", {"anyOf": [False, {"required": ["a"]}]})
+    assert violations(registry, {}, "never.v1")
+
+
+def test_a_referenced_contract_is_judged_alike(write: Write) -> None:
+    """Formats and patterns are asserted in a contract that is reached by a reference, too."""
+    zone = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": BASE + "ride/zone.v1.json",
+        "description": "A zone.",
+        "properties": {"name": {"pattern": "^(a+)+$"}, "since": {"format": "date"}},
+        "examples": [{"name": "a"}],
+    }
+    trip = {"$id": BASE + "t", "description": "Trip.", "$ref": zone["$id"], "examples": [{}]}
+    registry = Registry.load(write(ride__zone__v1=zone, ride__trip__v1=trip))
+    found = violations(registry, {"name": "a" * 20_000 + "!", "since": "now"}, "ride.trip.v1")
+    assert found["/since"][0] == "a date such as 2026-01-31"
+    assert set(found) == {"/name", "/since"}
+
+
+def test_alternatives_of_which_none_is_near_are_told_together() -> None:
+    """When not even the type fits, the violation names what all alternatives want."""
+    registry = Registry()
+    registry.add("id.v1", {"anyOf": [{"type": "string"}, {"type": "null"}]})
+    assert violations(registry, 5, "id.v1") == {"": ("a string or null", "5")}
+    registry.add("one.v1", {"oneOf": [{"type": "integer"}, {"minimum": 2}]})
+    assert "not several" in violations(registry, 5, "one.v1")[""][0]
+
+
+@pytest.mark.parametrize(
+    "value", [datetime(2026, 1, 1, tzinfo=UTC), {1, 2}, object(), {1: 2}, float("nan"), float("inf")]
+)
+def test_what_is_no_json_violates_every_contract(value: Any) -> None:
+    """Python values that are no JSON are a violation, not a crash."""
+    registry = Registry()
+    registry.add("any.v1", {"type": ["object", "number", "array"], "additionalProperties": {"minimum": 0}})
+    with pytest.raises(ContractViolation):
+        registry.validate("any.v1", value)
+    with pytest.raises(ContractViolation):
+        registry.validate("any.v1", {"at": value, "n": -1})
+
+
+def test_deep_nesting_is_a_violation() -> None:
+    """Data nested a thousand deep against a recursive contract is refused in words, not by a crash."""
+    registry = Registry()
+    registry.add("deep.v1", {"type": "array", "items": {"$ref": "#"}})
+    data: Any = "bottom"
+    for _ in range(1000):
+        data = [data]
+    with pytest.raises(ContractViolation) as caught:
+        registry.validate("deep.v1", data)
+    assert caught.value.violations
+
+
+def test_a_hostile_string_does_not_stall_a_careless_pattern() -> None:
+    """A pattern with nested repetition is decided and explained without backtracking."""
+    registry = Registry()
+    schema = {
+        "properties": {"code": {"pattern": "^(a+)+$"}},
+        "patternProperties": {"^(b+)+$": {"type": "integer"}},
+        "additionalProperties": False,
+    }
+    registry.add("code.v1", schema)
+    found = violations(registry, {"code": "a" * 20_000 + "!", "b" * 20_000 + "!": 1}, "code.v1")
+    assert len(found) == 2
+
+
+def test_a_model_class_can_be_a_contract(registry: Registry) -> None:
+    """The schema of a pydantic model is added without a file, and adding it again changes nothing."""
+
+    class Quote(BaseModel):
+        total: float = Field(gt=0)
+        note: str | None = None
+
+    added = registry.add("ride.quote.v1", Quote.model_json_schema())
+    assert registry.add("ride.quote.v1", Quote.model_json_schema()) is added
+    registry.validate("ride.quote.v1", {"total": 1.5})
+    assert violations(registry, {"total": 0}, "ride.quote.v1") == {"/total": ("a number > 0", "0")}
+    with pytest.raises(ConfigurationError, match="already defined"):
+        registry.add("ride.quote.v1", {"type": "string"})
+
+
+def test_an_added_contract_may_refer_to_a_file(registry: Registry) -> None:
+    """A model's schema may use a contract of the registry by its `$id`."""
+    registry.add("tip.v1", {"properties": {"tip": {"$ref": MONEY["$id"]}}})
+    assert "/tip" in violations(registry, {"tip": 5}, "tip.v1")
+
+
+def test_registries_merge(registry: Registry) -> None:
+    """Merging takes over what is new, leaves what is the same, and refuses what clashes."""
+    other = Registry()
+    other.add("tip.v1", {"type": "number"})
+    other.add("common.money.v1", MONEY)
+    assert registry.merge(other) is registry
+    registry.validate("tip.v1", 1)
+    clash = Registry()
+    clash.add("tip.v1", {"type": "string"})
+    with pytest.raises(ConfigurationError, match=r"tip\.v1"):
+        registry.merge(clash)
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ("{", "not JSON"),
+        ("[]", "JSON object"),
+        ({**MONEY, "$schema": "http://json-schema.org/draft-07/schema#"}, "/$schema"),
+        ({**MONEY, "type": "objekt"}, "at /type: not JSON Schema"),
+        ({**MONEY, "properties": {"a": {"minLength": -1}}}, "at /properties/a/minLength"),
+        ({**MONEY, "properties": {"a": {"pattern": "("}}}, "at /properties/a/pattern"),
+        ({**MONEY, "properties": {"a": {"format": "datetime"}}}, "Unknown format"),
+        ({name: value for name, value in MONEY.items() if name != "$id"}, "at /$id"),
+        ({**MONEY, "$id": "money"}, "absolute URI"),
+        ({**MONEY, "description": " "}, "at /description"),
+        ({**MONEY, "examples": []}, "at /examples"),
+        ({**MONEY, "examples": [MONEY["examples"][0], {"amount": 1}]}, "at /examples/1"),
+        ({**MONEY, "properties": {"a": {"$ref": "#/$defs/gone"}}}, "at /properties/a/$ref"),
+        ({**MONEY, "items": {"$ref": "https://elsewhere.example/x.json"}}, "nothing is fetched"),
+        ({**MONEY, "allOf": [{"$dynamicRef": "../ride/x.v1.json"}]}, "at /allOf/0/$dynamicRef"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_place(write: Write, schema: Any, message: str) -> None:
+    """A contract that is wrong stops the start: the error names the file, the place and what to do."""
+    with pytest.raises(ConfigurationError) as caught:
+        Registry.load(write(common__money__v1=schema))
+    assert "money.v1.json" in str(caught.value)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["ride/booked.json", "booked.v1.json", "ride/Booked.v1.json", "ride/booked.v0.json"]
+)
+def test_a_file_with_another_name_is_refused(tmp_path: Path, name: str) -> None:
+    """A file whose place says no type is an error, not silently left out."""
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(BOOKED))
+    with pytest.raises(ConfigurationError, match=r"v<major>\.json"):
+        Registry.load(tmp_path)
+
+
+def test_a_missing_folder_and_a_double_id_are_refused(tmp_path: Path, write: Write) -> None:
+    """A folder that is not there, and two contracts of one `$id`, are errors."""
+    with pytest.raises(ConfigurationError, match="no such folder"):
+        Registry.load(tmp_path / "nowhere")
+    with pytest.raises(ConfigurationError, match="already defined"):
+        Registry.load(write(common__money__v1=MONEY, common__cash__v1=MONEY))
+
+
+def test_a_reference_in_an_example_is_data(write: Write) -> None:
+    """A `$ref` inside `const`, `enum` or `examples` is not followed."""
+    schema = {
+        "$id": BASE + "x",
+        "description": "An odd one.",
+        "enum": [{"$ref": "nowhere"}],
+        "examples": [{"$ref": "nowhere"}],
+    }
+    registry = Registry.load(write(common__odd__v1=schema))
+    registry.validate("common.odd.v1", {"$ref": "nowhere"})
+
+
+def test_references_resolve_against_a_nested_id(write: Write) -> None:
+    """A subschema with an `$id` of its own changes what the references inside it are relative to."""
+    schema = {
+        "$id": BASE + "ride/nested.v1.json",
+        "description": "Nested.",
+        "properties": {"fare": {"$id": "../common/inner/", "allOf": [{"$ref": "../money.v1.json"}]}},
+        "examples": [{}],
+    }
+    registry = Registry.load(write(ride__nested__v1=schema, common__money__v1=MONEY))
+    assert set(violations(registry, {"fare": {"amount": 1}}, "ride.nested.v1")) == {"/fare/currency"}
+
+
+def test_several_threads_may_validate(registry: Registry) -> None:
+    """One registry serves several threads at once."""
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(200):
+                registry.validate("ride.booked.v1", GOOD)
+                assert violations(registry, {**GOOD, "seats": 0})
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
