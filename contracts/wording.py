@@ -112,6 +112,8 @@ def _told(error: Any) -> str | None:
         return "no such property here" if error.absolute_path else "no value at all"
     if error.validator == "oneOf" and not error.context:
         return f"exactly one of the {len(error.validator_value)} alternatives, not several at once"
+    if error.validator == "items":
+        return f"at most {_count(len(error.schema.get('prefixItems', ())), 'item', 'items')}"
     if error.validator in ("dependentRequired", "unevaluatedProperties", "unevaluatedItems"):
         return f"what fits {error.validator}: {error.message[:120]}"
     return None
