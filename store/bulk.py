@@ -1,0 +1,178 @@
+"""Many rows in one statement: the hot path of everything that writes.
+
+On PostgreSQL a statement takes one array for each column (``unnest``), so that its text, its plan and
+its round trip are the same for one row and for a thousand; on SQLite it is an ``executemany``. The
+text is built once for each table and set of columns. Values go to the driver as they are: text, int,
+float, bytes or None.
+
+All rows of a call have the same columns. Where two rows have the same key, the later one wins
+(``on_conflict="ignore"``: the earlier one).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
+
+from sqlalchemy import Connection, Row, Table
+
+from contracts.errors import ConfigurationError
+from store import statements
+
+__all__ = ["OnConflict", "delete_rows", "insert_rows", "select_rows", "update_rows"]
+
+OnConflict = Literal["error", "ignore", "update"]
+Values = tuple[Any, ...]
+
+
+def insert_rows(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    on_conflict: OnConflict = "error",
+    returning: Sequence[str] = (),
+) -> list[Row[Any]]:
+    """Insert ``rows``; returns the ``returning`` columns of those inserted or updated, in no set order.
+
+    ``on_conflict`` speaks of the primary key: "error" raises IntegrityError, "ignore" leaves the row
+    that is there (and does not return it), "update" overwrites the given columns of it.
+    """
+    if not rows:
+        return []
+    columns = tuple(rows[0])
+    values = _values(table, rows, columns)
+    if on_conflict == "update":
+        values = _last_of_each(values, _positions(columns, _primary_key(table), table))
+    columns, values = _with_defaults(table, columns, values)
+    sql = statements.insert(connection.dialect.name, table, columns, on_conflict, tuple(returning))
+    if returning:
+        return _fetch(connection, sql, values)
+    _execute(connection, sql, values)
+    return []
+
+
+def update_rows(
+    connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, keys: Sequence[str] = ()
+) -> int:
+    """Set, for each row, its other columns where ``keys`` (default: the primary key) are equal.
+
+    Returns how many rows were changed. More columns than the primary key in ``keys`` make a guard:
+    ``keys=("id", "epoch")`` changes nothing where the epoch is another one.
+    """
+    if not rows:
+        return 0
+    by = tuple(keys) or _primary_key(table)
+    columns = tuple(rows[0])
+    values = _last_of_each(_values(table, rows, columns), _positions(columns, by, table))
+    others = tuple(column for column in columns if column not in by)
+    if not others:
+        raise ConfigurationError(f"an update of {table.name} sets no column besides its keys {', '.join(by)}")
+    sql = statements.update(connection.dialect.name, table, others, by)
+    positions = _positions(columns, others + by, table)
+    return _execute(connection, sql, [tuple([row[place] for place in positions]) for row in values])
+
+
+def delete_rows(
+    connection: Connection, table: Table, keys: Sequence[Sequence[Any]], *, by: Sequence[str] = ()
+) -> int:
+    """Delete the rows whose ``by`` columns (default: the primary key) equal one of ``keys``.
+
+    Each key is a sequence, also where it has one column. Returns how many rows were deleted.
+    """
+    if not keys:
+        return 0
+    sql = statements.delete(connection.dialect.name, table, tuple(by) or _primary_key(table))
+    return _execute(connection, sql, [tuple(key) for key in keys])
+
+
+def select_rows(
+    connection: Connection,
+    table: Table,
+    keys: Sequence[Sequence[Any]],
+    *,
+    by: Sequence[str] = (),
+    columns: Sequence[str] = (),
+) -> list[Row[Any]]:
+    """The ``columns`` (default: all) of the rows whose ``by`` columns (default: the primary key) equal a key.
+
+    In no set order; a key that is given twice finds its rows once.
+    """
+    if not keys:
+        return []
+    wanted = tuple(columns) or tuple(table.c.keys())
+    sql = statements.select(connection.dialect.name, table, wanted, tuple(by) or _primary_key(table))
+    return _fetch(connection, sql, list(dict.fromkeys(tuple(key) for key in keys)))
+
+
+def _execute(connection: Connection, sql: str, values: list[Values]) -> int:
+    if connection.dialect.name == "postgresql":
+        return connection.exec_driver_sql(sql, _arrays(values)).rowcount
+    return connection.exec_driver_sql(sql, values).rowcount
+
+
+def _fetch(connection: Connection, sql: str, values: list[Values]) -> list[Row[Any]]:
+    if connection.dialect.name == "postgresql":
+        return list(connection.exec_driver_sql(sql, _arrays(values)).all())
+    # sqlite3 returns no rows from an executemany.
+    found: list[Row[Any]] = []
+    for row in values:
+        found.extend(connection.exec_driver_sql(sql, row).all())
+    return found
+
+
+def _arrays(values: list[Values]) -> Values:
+    """Columns out of rows."""
+    return tuple(map(list, zip(*values, strict=True)))
+
+
+def _values(table: Table, rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...]) -> list[Values]:
+    width = len(columns)
+    try:
+        values = [tuple([row[column] for column in columns]) for row in rows]
+    except KeyError as error:
+        raise ConfigurationError(
+            f"rows for {table.name} differ: one of them has no {error.args[0]!r}"
+        ) from None
+    for row in rows:
+        if len(row) != width:
+            extra = ", ".join(repr(name) for name in row if name not in columns)
+            raise ConfigurationError(
+                f"rows for {table.name} differ: one of them has {extra}, the first has not"
+            )
+    return values
+
+
+def _last_of_each(values: list[Values], key: tuple[int, ...]) -> list[Values]:
+    """Without earlier rows of the same key: PostgreSQL takes each row once in a statement."""
+    if len(values) == 1:
+        return values
+    if len(key) == 1:
+        (place,) = key
+        latest = {row[place]: row for row in values}
+    else:
+        latest = {tuple([row[place] for place in key]): row for row in values}
+    return values if len(latest) == len(values) else list(latest.values())
+
+
+def _with_defaults(
+    table: Table, columns: tuple[str, ...], values: list[Values]
+) -> tuple[tuple[str, ...], list[Values]]:
+    """Add the constants that the table gives to columns left out."""
+    missing = statements.defaults(table, columns)
+    if not missing:
+        return columns, values
+    constants = tuple(missing.values())
+    return columns + tuple(missing), [row + constants for row in values]
+
+
+def _primary_key(table: Table) -> tuple[str, ...]:
+    return cast(tuple[str, ...], tuple(column.name for column in table.primary_key.columns))
+
+
+def _positions(columns: tuple[str, ...], wanted: tuple[str, ...], table: Table) -> tuple[int, ...]:
+    try:
+        return tuple([columns.index(name) for name in wanted])
+    except ValueError:
+        missing = ", ".join(name for name in wanted if name not in columns)
+        raise ConfigurationError(f"rows for {table.name} lack their key columns: {missing}") from None

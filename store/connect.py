@@ -1,0 +1,47 @@
+"""From a database URL to the engine for it."""
+
+from __future__ import annotations
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from contracts.errors import ConfigurationError
+from store.engine import Engine
+from store.postgres import STATEMENT_TIMEOUT, PostgresEngine
+from store.sqlite import SqliteEngine
+
+__all__ = ["open_engine"]
+
+
+async def open_engine(
+    url: str, *, pool: int = 1, writers: int = 1, statement_timeout: float = STATEMENT_TIMEOUT
+) -> Engine:
+    """The engine for ``url``, connected. ``statement_timeout`` in seconds is for PostgreSQL.
+
+    Raises ConfigurationError for an URL that can't be right, StoreUnavailable.
+    """
+    if pool < 1 or writers < 1:
+        raise ConfigurationError(
+            f"a database needs at least one reader and one writer, not {pool} and {writers}"
+        )
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "sqlite":
+        return await SqliteEngine.open(parsed, pool=pool)
+    return await PostgresEngine.open(parsed, pool=pool, writers=writers, statement_timeout=statement_timeout)
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigurationError(
+            "the database URL can't be read; write sqlite:///path.db or postgresql://user:password@host/name"
+        ) from error
+    backend = parsed.drivername.partition("+")[0]
+    if backend == "sqlite":
+        return parsed.set(drivername="sqlite+pysqlite")
+    if backend in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+asyncpg")
+    raise ConfigurationError(
+        f"no such kind of database: {parsed.drivername!r}; use sqlite:///path.db or postgresql://…"
+    )

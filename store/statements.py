@@ -1,0 +1,137 @@
+"""The SQL of ``store.bulk``, built once for each database, table and set of columns.
+
+SQLite: one parameter for each value. PostgreSQL: one array parameter for each column, opened by
+``unnest``. Placeholders and identifiers only: no value ever stands in the text.
+"""
+
+# ruff: noqa: S608 - the text is made of the names of tables and columns, which are ours and are quoted
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnDefault, Double, Integer, LargeBinary, Table, Text
+
+from contracts.errors import ConfigurationError
+
+__all__ = ["defaults", "delete", "insert", "select", "update"]
+
+Names = tuple[str, ...]
+
+_CACHED = 1_000
+# The order matters: a BigInteger is an Integer.
+_ARRAYS = (
+    (BigInteger, "int8[]"),
+    (Integer, "int4[]"),
+    (Double, "float8[]"),
+    (LargeBinary, "bytea[]"),
+    (Text, "text[]"),
+)
+
+
+@lru_cache(_CACHED)
+def insert(dialect: str, table: Table, columns: Names, on_conflict: str, returning: Names) -> str:
+    names = _list(columns)
+    if dialect == "postgresql":
+        source = f"SELECT * FROM {_unnest(table, columns, ())}"
+    else:
+        source = f"VALUES ({_marks(len(columns))})"
+    sql = f"INSERT INTO {_quote(table.name)} ({names}) {source}"
+    sql += _conflict(table, columns, on_conflict)
+    return sql + (f" RETURNING {_list(returning)}" if returning else "")
+
+
+@lru_cache(_CACHED)
+def update(dialect: str, table: Table, columns: Names, keys: Names) -> str:
+    name = _quote(table.name)
+    if dialect == "postgresql":
+        sets = ", ".join(f"{_quote(column)} = v.{_quote(column)}" for column in columns)
+        return (
+            f"UPDATE {name} SET {sets} FROM {_unnest(table, columns + keys, columns + keys)} "
+            f"WHERE {_match(name, keys)}"
+        )
+    sets = ", ".join(f"{_quote(column)} = ?" for column in columns)
+    return f"UPDATE {name} SET {sets} WHERE {_equal(keys)}"
+
+
+@lru_cache(_CACHED)
+def delete(dialect: str, table: Table, keys: Names) -> str:
+    name = _quote(table.name)
+    if dialect == "postgresql":
+        return f"DELETE FROM {name} USING {_unnest(table, keys, keys)} WHERE {_match(name, keys)}"
+    return f"DELETE FROM {name} WHERE {_equal(keys)}"
+
+
+@lru_cache(_CACHED)
+def select(dialect: str, table: Table, columns: Names, keys: Names) -> str:
+    name = _quote(table.name)
+    _check(table, columns)
+    wanted = ", ".join(f"{name}.{_quote(column)}" for column in columns)
+    if dialect == "postgresql":
+        return f"SELECT {wanted} FROM {name}, {_unnest(table, keys, keys)} WHERE {_match(name, keys)}"
+    return f"SELECT {wanted} FROM {name} WHERE {_equal(keys)}"
+
+
+@lru_cache(_CACHED)
+def defaults(table: Table, given: Names) -> dict[str, Any]:
+    """Constants of the columns that are not ``given``."""
+    _check(table, given)
+    return {
+        column.name: column.default.arg
+        for column in table.columns
+        if column.name not in given and isinstance(column.default, ColumnDefault) and column.default.is_scalar
+    }
+
+
+def _conflict(table: Table, columns: Names, on_conflict: str) -> str:
+    if on_conflict == "error":
+        return ""
+    keys = tuple(column.name for column in table.primary_key.columns)
+    others = [_quote(column) for column in columns if column not in keys]
+    target = f" ON CONFLICT ({_list(keys)}) DO "
+    if on_conflict == "ignore" or not others:
+        return target + "NOTHING"
+    return target + "UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in others)
+
+
+def _unnest(table: Table, columns: Names, names: Names) -> str:
+    _check(table, columns)
+    arrays = ", ".join(f"${n}::{_array(table, column)}" for n, column in enumerate(columns, 1))
+    return f"unnest({arrays})" + (f" AS v ({_list(names)})" if names else "")
+
+
+def _array(table: Table, column: str) -> str:
+    kind = table.c[column].type
+    for known, array in _ARRAYS:
+        if isinstance(kind, known):
+            return array
+    raise ConfigurationError(
+        f"{table.name}.{column} is of the type {kind!r}, which the bulk statements do not know; add it there"
+    )
+
+
+def _check(table: Table, columns: Names) -> None:
+    unknown = ", ".join(repr(column) for column in columns if column not in table.c)
+    if unknown:
+        raise ConfigurationError(f"the table {table.name} has no column {unknown}")
+
+
+def _match(name: str, keys: Names) -> str:
+    return " AND ".join(f"{name}.{_quote(key)} = v.{_quote(key)}" for key in keys)
+
+
+def _equal(keys: Names) -> str:
+    return " AND ".join(f"{_quote(key)} = ?" for key in keys)
+
+
+def _marks(number: int) -> str:
+    return ", ".join("?" * number)
+
+
+def _list(names: Names) -> str:
+    return ", ".join(_quote(name) for name in names)
+
+
+def _quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,188 @@
+"""The group-commit writer: what many callers want written at the same moment is one transaction.
+
+While a transaction is under way, newly submitted items gather; the next one takes them all. No timer
+is involved: alone, an item is committed at once; under load, batches grow with it.
+
+A transaction that fails as a whole is undone and its items are tried again in halves, down to the
+bad one, which alone gets the error: a good item neither fails nor is applied twice because of its
+neighbours. A database that does not answer fails them all with StoreUnavailable, since the fate of
+the commit may be unknown: whoever submits again does so with an id that makes a repeat harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from sqlalchemy import Connection
+
+from contracts.errors import StoreUnavailable
+
+__all__ = ["GroupCommit", "Transact", "Writer"]
+
+I = TypeVar("I")  # noqa: E741 - the item
+R = TypeVar("R")
+T = TypeVar("T")
+
+MOST_PER_TRANSACTION = 2_000
+
+Apply = Callable[[Connection, list[Any]], Sequence[Any]]
+
+
+class Transact(Protocol):
+    """Runs a work in one transaction; see ``store.engine``."""
+
+    async def __call__(self, work: Callable[[Connection], T]) -> T: ...
+
+
+class _Job:
+    """An item on its way: which ``apply`` it belongs to, and who waits for it."""
+
+    __slots__ = ("apply", "future", "item")
+
+    def __init__(self, apply: Apply, item: Any, future: asyncio.Future[Any]) -> None:
+        self.apply = apply
+        self.item = item
+        self.future = future
+
+    def resolve(self, outcome: Any) -> None:
+        if self.future.done():  # the submitter was cancelled meanwhile
+            return
+        if isinstance(outcome, Exception):
+            self.future.set_exception(outcome)
+        else:
+            self.future.set_result(outcome)
+
+
+class Writer:
+    """Gathers items and commits them together. ``writers`` transactions may run side by side.
+
+    With one writer, items take effect in the order in which they were submitted (within one
+    transaction: group by group).
+    """
+
+    def __init__(self, transact: Transact, *, writers: int = 1, most: int = MOST_PER_TRANSACTION) -> None:
+        self._transact = transact
+        self._writers = writers
+        self._most = most
+        self._pending: deque[_Job] = deque()
+        self._busy = 0
+        self._tasks: set[asyncio.Task[None]] = set()  # strong references: asyncio keeps weak ones
+        self._closed = False
+
+    def enqueue(self, apply: Apply, item: Any) -> asyncio.Future[Any]:
+        """Take an item; the future is done once its transaction is committed or has failed."""
+        if self._closed:
+            raise StoreUnavailable("the database was closed; open it again before writing")
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._pending.append(_Job(apply, item, future))
+        if self._busy < self._writers:
+            self._busy += 1
+            task = asyncio.create_task(self._drain(), name="antiphon-store-writer")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return future
+
+    async def close(self) -> None:
+        """Refuse new items, and return when those taken have ended."""
+        self._closed = True
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _drain(self) -> None:
+        try:
+            while self._pending:
+                jobs = self._take()
+                if jobs:
+                    await self._commit(jobs)
+        finally:
+            self._busy -= 1
+
+    def _take(self) -> list[_Job]:
+        """Everything pending up to the limit, without what was given up before it began."""
+        pending = self._pending
+        if len(pending) <= self._most:
+            taken = list(pending)
+            pending.clear()
+        else:
+            taken = [pending.popleft() for _ in range(self._most)]
+        return [job for job in taken if not job.future.done()]
+
+    async def _commit(self, jobs: list[_Job]) -> None:
+        groups = _by_apply(jobs)
+        try:
+            outcomes = await self._transact(lambda connection: _apply_all(connection, groups))
+        except StoreUnavailable as error:
+            for job in jobs:
+                job.resolve(_copy(error))
+        except Exception as error:
+            if len(jobs) == 1:
+                jobs[0].resolve(error)
+                return
+            for part in _parts(groups):
+                await self._commit(part)
+        else:
+            for group, results in zip(groups, outcomes, strict=True):
+                for job, result in zip(group, results, strict=True):
+                    job.resolve(result)
+
+
+class GroupCommit(Generic[I, R]):
+    """A typed way into the writer: items of concurrent submitters reach ``apply`` together.
+
+    ``apply`` gets the items in the order of submission, and returns one result for each. A result
+    that is an Exception is raised to that item's submitter while the others' writes stand: for
+    refusals that need no rollback. What ``apply`` raises undoes the transaction, and the items are
+    tried in smaller company. It may therefore run several times for one item, and must have no
+    effect outside of its connection.
+    """
+
+    def __init__(
+        self, writer: Writer, apply: Callable[[Connection, list[I]], Sequence[R | Exception]]
+    ) -> None:
+        self._writer = writer
+        self._apply = apply
+
+    async def submit(self, item: I) -> R:
+        """Commit ``item``; returns its result. Raises what ``apply`` raised, or StoreUnavailable."""
+        result: R = await self._writer.enqueue(self._apply, item)
+        return result
+
+
+def _by_apply(jobs: list[_Job]) -> list[list[_Job]]:
+    groups: dict[Apply, list[_Job]] = {}
+    for job in jobs:
+        groups.setdefault(job.apply, []).append(job)
+    return list(groups.values())
+
+
+def _apply_all(connection: Connection, groups: list[list[_Job]]) -> list[Sequence[Any]]:
+    outcomes: list[Sequence[Any]] = []
+    for group in groups:
+        apply = group[0].apply
+        results = apply(connection, [job.item for job in group])
+        if len(results) != len(group):
+            name = getattr(apply, "__qualname__", repr(apply))
+            raise TypeError(
+                f"{name} returned {len(results)} results for {len(group)} items; one each is needed"
+            )
+        outcomes.append(results)
+    return outcomes
+
+
+def _parts(groups: list[list[_Job]]) -> list[list[_Job]]:
+    """What to try one after the other when ``groups`` failed together: each group, or two halves."""
+    if len(groups) > 1:
+        return groups
+    jobs = groups[0]
+    middle = len(jobs) // 2
+    return [jobs[:middle], jobs[middle:]]
+
+
+def _copy(error: StoreUnavailable) -> StoreUnavailable:
+    """An exception for each submitter: one that is raised in many tasks would collect all their frames."""
+    copy = StoreUnavailable(*error.args)
+    copy.__cause__ = error.__cause__
+    return copy
