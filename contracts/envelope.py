@@ -2,8 +2,8 @@
 
 Binary mode follows the AMQP protocol binding (CloudEvents 1.0.2, "AMQP Protocol Binding" §3.1):
 ``content-type`` is ``datacontenttype``, every other attribute is a header ``cloudEvents:<name>``;
-``cloudEvents_<name>`` is read too, because some clients can't write the colon. Structured mode
-(``application/cloudevents+json``) is read, never written.
+``cloudEvents_<name>`` (clients that can't write the colon) and ``ce-<name>`` (Knative's RabbitMQ
+binding) are read too. Structured mode (``application/cloudevents+json``) is read, never written.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["BINARY_PREFIX", "STRUCTURED", "Event", "derive_id", "timestamp"]
 
 BINARY_PREFIX = "cloudEvents:"
 STRUCTURED = "application/cloudevents+json"
-_READ_PREFIXES = (BINARY_PREFIX, "cloudEvents_")
+_READ_PREFIXES = (BINARY_PREFIX, "cloudEvents_", "ce-")
 _REQUIRED = ("id", "source", "type", "specversion")
 _KNOWN = frozenset({*_REQUIRED, "time", "subject", "dataschema", "datacontenttype"})
 
@@ -138,8 +138,8 @@ class Event:
     def read(cls, headers: Mapping[str, object], body: bytes, content_type: str | None) -> Event:
         """What a message says, in binary or structured mode.
 
-        Raises MalformedMessage when a required attribute is missing or no text, or the
-        specification's version is not 1.x.
+        Raises MalformedMessage when a required attribute is missing or no text, an attribute is there
+        twice with different values, or the specification's version is not 1.x.
         """
         if (content_type or "").partition(";")[0].strip().lower() == STRUCTURED:
             return cls._read_structured(body)
@@ -147,7 +147,11 @@ class Event:
         for header, value in headers.items():
             for prefix in _READ_PREFIXES:
                 if header.startswith(prefix):
-                    attributes[header[len(prefix) :].lower()] = _text(header, value)
+                    name = header[len(prefix) :].lower()
+                    text = _text(name, value)
+                    # Two readers must not see two different events in one message.
+                    if attributes.setdefault(name, text) != text:
+                        raise MalformedMessage(f"attribute {name!r} is there twice, with different values")
         return cls._of(attributes, body, content_type)
 
     @classmethod
@@ -166,6 +170,8 @@ class Event:
                 payload = base64.b64decode(encoded, validate=True)
             except (ValueError, TypeError) as error:
                 raise MalformedMessage(f"data_base64 is not base64: {error}") from error
+        elif isinstance(data, str) and not _is_json(content_type):
+            payload = data.encode()
         else:
             payload = orjson.dumps(data)
         attributes = {name: _text(name, value) for name, value in document.items() if value is not None}
@@ -191,6 +197,12 @@ class Event:
         )
 
 
+def _is_json(content_type: object) -> bool:
+    """Whether a structured event's ``data`` is JSON itself, or text (CloudEvents 1.0.2 JSON format §3.1)."""
+    media_type = str(content_type).partition(";")[0].strip().lower()
+    return media_type.endswith(("/json", "+json"))
+
+
 def _text(name: str, value: object) -> str:
     """An attribute's canonical string form (CloudEvents 1.0.2 §"Type System")."""
     match value:
@@ -204,8 +216,16 @@ def _text(name: str, value: object) -> str:
             except UnicodeDecodeError as error:
                 raise MalformedMessage(f"attribute {name!r} is not UTF-8") from error
         case int():
-            return str(value)
+            return _moment(value) if name == "time" else str(value)
         case datetime():
-            return value.isoformat()
+            return value.isoformat().replace("+00:00", "Z")
         case _:
             raise MalformedMessage(f"attribute {name!r} is of type {type(value).__name__}, not a string")
+
+
+def _moment(milliseconds: int) -> str:
+    """AMQP's native timestamp as text; the Python SDK sends ``time`` so."""
+    try:
+        return timestamp(milliseconds / 1000)
+    except (ValueError, OverflowError, OSError) as error:
+        raise MalformedMessage(f"attribute 'time' is out of range: {milliseconds}") from error

@@ -113,6 +113,9 @@ class ContractViolation(ContractError):
         shown = "; ".join(str(violation) for violation in self.violations[:5])
         super().__init__(f"does not fit {contract}: {shown}")
 
+    def __reduce__(self) -> tuple[type[ContractViolation], tuple[str, Sequence[Violation]]]:
+        return type(self), (self.contract, self.violations)
+
 
 class MalformedMessage(ContractError):
     """Raised when bytes or headers can't be read as a CloudEvent."""
@@ -140,6 +143,9 @@ class PublishFailed(BusError):
         self.errors = dict(errors)
         index, first = next(iter(self.errors.items()))
         super().__init__(f"{len(self.errors)} not confirmed; the first is number {index}: {first}")
+
+    def __reduce__(self) -> tuple[type[PublishFailed], tuple[Mapping[int, BusError]]]:
+        return type(self), (self.errors,)
 
 
 class StoreError(AntiphonError):
