@@ -1,0 +1,122 @@
+"""``decide``: a run and what happened to it in, facts and effects out.
+
+Pure: clock, randomness and contracts come in as ``now`` and ``rules``; nothing is read or written. The
+run that is given is not changed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from contracts.errors import Terminal
+from orchestrator import operators, outcomes
+from orchestrator.flow import Flow
+from orchestrator.forward import enter
+from orchestrator.happenings import (
+    CancelRequested,
+    ChildEnded,
+    EventArrived,
+    Happening,
+    OwnerChanged,
+    PauseRequested,
+    ResumeRequested,
+    RetryRequested,
+    SignalArrived,
+    StartRequested,
+    StepFailed,
+    StepFinished,
+    TimerFired,
+)
+from orchestrator.run import Run
+from orchestrator.turn import Decision, Rules, Turn, error_of
+
+__all__ = ["begin", "decide"]
+
+
+def begin(flow: Flow, start: StartRequested, *, now: float, rules: Rules) -> Decision:
+    """The first turn of a run."""
+    run = Run(
+        id=start.run_id,
+        partition=start.partition,
+        workspace=start.workspace,
+        flow=flow.name,
+        version=flow.version,
+        key=start.key,
+        correlation=start.correlation,
+        input=start.input,
+        input_digest=start.input_digest,
+        start_id=start.message_id,
+        created_at=now,
+        updated_at=now,
+        linked_from=start.linked_from,
+        parent=start.parent,
+        answer_to=start.answer_to,
+        traceparent=start.traceparent,
+    )
+    turn = Turn(run, flow, now, rules)
+    about: dict[str, Any] = {"flow": flow.name, "version": flow.version, "cause": start.causation}
+    if start.linked_from:
+        about |= {"linked_from": start.linked_from, "results": start.results}
+    turn.record("run_started", None, key=start.key, **about)
+    for event in start.early:
+        outcomes.keep(turn, event.message_id, event.type, event.data)
+    first = start.begin_at if start.begin_at in turn.plan.places else turn.plan.first
+    enter(turn, first)
+    return turn.decision()
+
+
+def decide(run: Run, flow: Flow, happening: Happening, *, now: float, rules: Rules) -> Decision:
+    """What follows from one happening. A happening that does not matter any more gives no facts.
+
+    Never raises for what a flow, its data or its functions do: that becomes the run's own incident.
+    """
+    turn = Turn(run.copy(), flow, now, rules)
+    try:
+        _mind_the_limits(turn, happening)
+        _dispatch(turn, happening)
+    except (Terminal, KeyError, ValueError, TypeError) as error:
+        # The run and the flow's code do not fit each other (a version edited in place, say). The
+        # other runs of the partition must not suffer from it.
+        turn = Turn(run.copy(), flow, now, rules)
+        if not run.ended and run.status != "stuck":
+            node = getattr(happening, "node", None) or next(iter(run.active), None) or turn.plan.first
+            turn.record("incident_raised", node, error=error_of(error, node, "engine"), kind="step")
+    return turn.decision()
+
+
+def _dispatch(turn: Turn, happening: Happening) -> None:
+    match happening:
+        case StepFinished():
+            outcomes.step_finished(turn, happening)
+        case StepFailed():
+            outcomes.step_failed(turn, happening)
+        case EventArrived(message_id=message_id, type=type, data=data):
+            outcomes.event_arrived(turn, message_id, type, data)
+        case SignalArrived(message_id=message_id, name=name, data=data):
+            outcomes.event_arrived(turn, message_id, f"signal:{name}", data)
+        case TimerFired(name=name):
+            outcomes.timer_fired(turn, name)
+        case OwnerChanged():
+            outcomes.owner_changed(turn)
+        case ChildEnded():
+            outcomes.child_ended(turn, happening)
+        case CancelRequested():
+            operators.cancel(turn, happening)
+        case RetryRequested():
+            operators.retry(turn, happening)
+        case PauseRequested():
+            operators.pause(turn, happening)
+        case ResumeRequested():
+            operators.resume(turn, happening)
+        case StartRequested():
+            raise Terminal("a run is started once", code="wrong_flow")
+
+
+def _mind_the_limits(turn: Turn, happening: Happening) -> None:
+    """A history without end is a run that nobody can load: stop it while somebody can still look."""
+    run, most = turn.run, turn.rules.most_facts
+    if run.seq >= most and not run.ended and not isinstance(happening, CancelRequested):
+        raise Terminal(
+            f"the history has {run.seq} facts, and {most} is the limit: cancel the run, or start it anew",
+            code="history_too_long",
+        )

@@ -1,0 +1,121 @@
+"""What a decision wants done once it is durable: the outputs of ``decide`` beside its facts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "Abandon",
+    "AnswerParent",
+    "ClearTimer",
+    "Dispatch",
+    "Effect",
+    "ForwardEvent",
+    "PublishEvent",
+    "SendCommand",
+    "SetTimer",
+    "StartRun",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Run a step, or its compensation (``back``), in this process."""
+
+    node: str
+    attempt: int
+    dispatch: int
+    back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """Stop what is at work here for this node; its outcome does not matter any more."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendCommand:
+    """Ask a service; the message's id does not depend on the attempt."""
+
+    node: str
+    attempt: int
+    service: str
+    type: str
+    data: Any
+    back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PublishEvent:
+    """Tell the choreographed half."""
+
+    node: str
+    event_id: str
+    type: str
+    data: Any
+    subject: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StartRun:
+    """Start another run: a child (``node`` is the call), or this one again (``linked_from``)."""
+
+    run_id: str
+    flow: str
+    version: int
+    input: dict[str, Any]
+    node: str | None = None
+    linked_from: str | None = None
+    begin_at: str | None = None
+    results: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerParent:
+    """Tell the run that called this one how it ended."""
+
+    parent: dict[str, Any]
+    status: str
+    result: Any
+    error: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardEvent:
+    """An event for an ended run goes on to the run that was made from it."""
+
+    run_id: str
+    message_id: str
+    type: str
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Fire at ``due_at`` (seconds since the epoch); the same name again moves it."""
+
+    name: str
+    due_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClearTimer:
+    """Forget a timer."""
+
+    name: str
+
+
+Effect = (
+    Dispatch
+    | Abandon
+    | SendCommand
+    | PublishEvent
+    | StartRun
+    | AnswerParent
+    | ForwardEvent
+    | SetTimer
+    | ClearTimer
+)

@@ -1,0 +1,31 @@
+"""Facts: what happened to a run, in the past tense. A history is nothing else.
+
+A run's state is the fold of its facts (``orchestrator.run``), so nothing that matters may be left out
+of their data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["ENDINGS", "Fact"]
+
+# The facts that end a run, and the status that they leave.
+ENDINGS = {
+    "run_completed": "completed",
+    "run_failed": "failed",
+    "run_compensated": "compensated",
+    "run_cancelled": "cancelled",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One entry of a history. ``seq`` counts from 1 in its run; ``at`` is seconds since the epoch."""
+
+    seq: int
+    type: str
+    node: str | None
+    at: float
+    data: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,212 @@
+"""Forward: from the end of one node to the start of the next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonschema_rs
+
+from contracts.envelope import derive_id
+from contracts.errors import Terminal
+from orchestrator.backward import turn_back
+from orchestrator.effects import (
+    Abandon,
+    AnswerParent,
+    Dispatch,
+    PublishEvent,
+    SendCommand,
+    SetTimer,
+    StartRun,
+)
+from orchestrator.flow import run_id_of
+from orchestrator.nodes import Call, Emit, Parallel, Sleep, Step, Wait, When
+from orchestrator.plan import Place
+from orchestrator.turn import Turn, error_of
+
+__all__ = ["enter", "fail", "leave", "schedule"]
+
+
+def enter(turn: Turn, name: str | None, after: Place | None = None) -> None:
+    """Start a node, and go on as far as nothing has to be waited for.
+
+    ``name`` None is the end of the sequence that ``after`` stands in.
+    """
+    while name is not None:
+        if turn.run.backward or turn.run.ended:
+            return
+        place = after = turn.place(name)
+        if turn.run.paused:
+            turn.record("node_held", name)
+            return
+        try:
+            going = _start(turn, place)
+        except Terminal as error:
+            fail(turn, name, error_of(error, name))
+            return
+        if not going:
+            return
+        name = _choose(turn, place) if isinstance(place.node, When) else place.next
+    if after is not None:
+        _end_sequence(turn, after)
+
+
+def leave(turn: Turn, name: str) -> None:
+    """A node is done: go on with what comes after it."""
+    place = turn.place(name)
+    enter(turn, place.next, place)
+
+
+def fail(turn: Turn, node: str, error: dict[str, Any]) -> None:
+    """A node can't be done: back before the pivot, an incident after it."""
+    if turn.run.pivoted or turn.place(node).pivoted:
+        turn.clear_timer(node)
+        turn.record("incident_raised", node, error=error, kind="step")
+    else:
+        turn_back(turn, error, "failed")
+
+
+def schedule(turn: Turn, name: str, *, attempt: int, dispatch: int = 1) -> None:
+    """Start an attempt of a step: here, or at its service. Raises Terminal when its data is wrong."""
+    run, place = turn.run, turn.place(name)
+    node = place.node
+    if not isinstance(node, Step):
+        raise Terminal(f"{name!r} is no step", code="wrong_flow")
+    data: dict[str, Any] = {"attempt": attempt, "dispatch": dispatch, "position": place.position}
+    if node.compensate is not None and not place.pivoted:
+        # Registered before the step starts: one whose outcome stays unknown is undone too.
+        data["undo"] = True
+    if node.command is None or node.at is None:
+        turn.record("step_scheduled", name, here=True, **data)
+        turn.then(Dispatch(name, attempt, dispatch))
+        return
+    payload = turn.fill(node.command.data, node.command.type)
+    began = run.active.get(name, {}).get("first", turn.now)
+    due = turn.now + node.timeout
+    if node.deadline is not None:
+        due = min(due, began + node.deadline)
+    turn.record("step_scheduled", name, service=node.at, due=due, **data)
+    turn.then(SendCommand(name, attempt, node.at, node.command.type, payload))
+    turn.then(SetTimer(name, due))
+
+
+def _start(turn: Turn, place: Place) -> bool:
+    """Start what stands here; whether the run can go on at once."""
+    name = place.node.name
+    match place.node:
+        case Step():
+            schedule(turn, name, attempt=1)
+            return False
+        case Emit() as node:
+            publish(turn, node)
+            return True
+        case Wait() as node:
+            return _wait(turn, node)
+        case Sleep(seconds=seconds):
+            due = turn.now + seconds
+            turn.record("timer_started", name, due=due)
+            turn.then(SetTimer(name, due))
+            return False
+        case Parallel():
+            turn.record("branches_started", name, branches=len(place.heads))
+            for head in place.heads:
+                if name in turn.run.arrived:  # a branch that ended at once may have joined the others
+                    enter(turn, head)
+            return False
+        case Call() as node:
+            _call(turn, node)
+            return False
+        case When():
+            return True
+
+
+def publish(turn: Turn, node: Emit) -> None:
+    """Put an event into the outbox. The id comes from the run and the node: again is the same event."""
+    data = turn.fill(node.data, node.type)
+    subject = turn.fill(node.subject, None) if node.subject else turn.run.key
+    event_id = derive_id("emit", turn.run.id, node.name)
+    turn.record("event_emitted", node.name, event_id=event_id, event_type=node.type)
+    turn.then(PublishEvent(node.name, event_id, node.type, data, str(subject)))
+
+
+def _wait(turn: Turn, node: Wait) -> bool:
+    for kept in turn.run.kept:
+        if kept["type"] == node.type:
+            turn.record("event_received", node.name, early=True, **kept)
+            return True
+    if node.timeout is None:
+        turn.record("wait_started", node.name, type=node.type)
+        return False
+    due = turn.now + node.timeout
+    turn.record("wait_started", node.name, type=node.type, due=due)
+    turn.then(SetTimer(node.name, due))
+    return False
+
+
+def _call(turn: Turn, node: Call) -> None:
+    payload = turn.fill(node.input, None)
+    # The child's key is its own, so that two calls of one flow from one run are two runs.
+    child = run_id_of(turn.run.workspace, node.flow, f"{turn.run.id}/{node.name}")
+    turn.record("child_started", node.name, child=child, flow=node.flow)
+    turn.then(StartRun(child, node.flow, node.version or 0, payload, node=node.name))
+
+
+def _choose(turn: Turn, place: Place) -> str | None:
+    node = place.node
+    if not isinstance(node, When):
+        raise Terminal(f"{node.name!r} is no choice", code="wrong_flow")
+    document = turn.run.document()
+    try:
+        if callable(node.condition):
+            yes = bool(node.condition(document))
+        else:
+            yes = jsonschema_rs.is_valid(dict(node.condition), document)
+    except Exception as error:  # a user's predicate may raise anything; it fails the run, not the engine
+        fail(turn, node.name, error_of(error, node.name, "bad_condition"))
+        return None
+    turn.record("choice_taken", node.name, branch="then" if yes else "otherwise")
+    return place.heads[0 if yes else 1]
+
+
+def _end_sequence(turn: Turn, place: Place) -> None:
+    if turn.run.backward or turn.run.ended or _stuck(turn):
+        return
+    fork = place.joins
+    if fork is None:
+        if not turn.run.active and not turn.run.held:
+            _complete(turn)
+        return
+    branch = next(number for name, number in place.branches if name == fork)
+    turn.record("branch_ended", fork, branch=branch)
+    node = turn.place(fork).node
+    if not isinstance(node, Parallel):
+        raise Terminal(f"{fork!r} is no fork", code="wrong_flow")
+    if node.mode == "all" and len(turn.run.arrived[fork]) < len(node.branches):
+        return
+    abandoned = [name for name in turn.plan.inside(fork) if name in turn.run.active]
+    for name in abandoned:
+        turn.clear_timer(name)
+        turn.then(Abandon(name))
+    inner = [name for name in turn.plan.inside(fork) if name in turn.run.arrived]
+    turn.record("branches_joined", fork, abandoned=[*abandoned, *inner])
+    leave(turn, fork)
+
+
+def _stuck(turn: Turn) -> bool:
+    return any(entry.get("kind") == "emit" for entry in turn.run.active.values())
+
+
+def _complete(turn: Turn) -> None:
+    try:
+        result = turn.fill(dict(turn.flow.result), None) if turn.flow.result is not None else None
+    except Terminal as error:
+        # Everything is done; only the summary can't be made. That is no reason to undo it.
+        result = {"error": error_of(error, None)}
+    turn.record("run_completed", result=result)
+    answer_parent(turn)
+
+
+def answer_parent(turn: Turn) -> None:
+    """Tell the run that called this one, if one did."""
+    run = turn.run
+    if run.parent is not None:
+        turn.then(AnswerParent(run.parent, run.status, run.result, run.error))

@@ -1,0 +1,171 @@
+"""What can happen to a run: the inputs of ``decide``.
+
+What comes as a message carries ``message_id``; a repeat of it is stopped by a mark before it gets here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = [
+    "CancelRequested",
+    "ChildEnded",
+    "EventArrived",
+    "Happening",
+    "OwnerChanged",
+    "PauseRequested",
+    "ResumeRequested",
+    "RetryRequested",
+    "SignalArrived",
+    "StartRequested",
+    "StepFailed",
+    "StepFinished",
+    "TimerFired",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequested:
+    """Somebody asks for a run. ``early`` are the events that came before it, in order."""
+
+    message_id: str
+    run_id: str
+    partition: int
+    workspace: str
+    flow: str
+    version: int
+    key: str
+    input: dict[str, Any]
+    input_digest: str
+    correlation: str
+    causation: str | None = None
+    traceparent: str | None = None
+    answer_to: str | None = None
+    parent: dict[str, Any] | None = None  # run_id, node, partition, of the run that called
+    linked_from: str | None = None
+    begin_at: str | None = None  # a rerun from a node: where it begins, and what is known by then
+    results: dict[str, Any] = field(default_factory=dict)
+    early: tuple[EventArrived, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepFinished:
+    """A step or a compensation is done. ``dispatch`` is None in a service's reply."""
+
+    node: str
+    attempt: int
+    result: Any
+    dispatch: int | None = None
+    back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailed:
+    """An attempt failed. ``definite``: it certainly had no effect and can't be retried."""
+
+    node: str
+    attempt: int
+    code: str
+    message: str
+    definite: bool
+    retry_after: float | None = None
+    dispatch: int | None = None
+    back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EventArrived:
+    """A correlated event."""
+
+    message_id: str
+    type: str
+    data: Any
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SignalArrived:
+    """Somebody tells the run something by name."""
+
+    message_id: str
+    name: str
+    data: Any
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """A timer is due; the state says whether it still matters."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """Somebody wants the run undone."""
+
+    message_id: str
+    reason: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRequested:
+    """Somebody wants a stuck run to go on, or an ended one to be done again."""
+
+    message_id: str
+    reason: str
+    actor: str
+    from_node: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRequested:
+    """Somebody wants the run to start nothing new."""
+
+    message_id: str
+    reason: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRequested:
+    """Somebody wants a paused run to go on."""
+
+    message_id: str
+    reason: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerChanged:
+    """The process that had work of this run in hand is gone: what was at work there starts again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnded:
+    """The run that a ``call`` started has ended."""
+
+    message_id: str
+    node: str
+    run_id: str
+    status: str
+    result: Any
+    error: dict[str, Any] | None
+
+
+Happening = (
+    StartRequested
+    | StepFinished
+    | StepFailed
+    | EventArrived
+    | SignalArrived
+    | TimerFired
+    | CancelRequested
+    | RetryRequested
+    | PauseRequested
+    | ResumeRequested
+    | OwnerChanged
+    | ChildEnded
+)

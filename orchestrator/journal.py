@@ -1,0 +1,250 @@
+"""The journal: where runs, histories, timers and the outbox are durable. Its one verb is ``commit``.
+
+A commit carries all that one partition decided in a batch, and takes effect whole or not at all. The
+epoch is checked inside of the transaction, so that an owner that has lost its lease can't commit,
+whatever it believes. A commit that is repeated because its answer was lost is answered again and not
+applied twice: each partition remembers the id of its newest one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, select
+
+from bus.port import Message, Outgoing
+from contracts.errors import Fenced
+from orchestrator.facts import Fact
+from orchestrator.happenings import EventArrived
+from orchestrator.records import changed_row, fact_row, load_run, new_row
+from orchestrator.run import Run
+from store import tables
+from store.bulk import delete_rows, insert_rows, select_rows, update_rows
+from store.database import Database
+
+__all__ = ["Change", "Commit", "Journal", "Post"]
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A message in the outbox. Positions grow within a partition, across owners too."""
+
+    position: int
+    outgoing: Outgoing
+
+
+@dataclass(slots=True)
+class Change:
+    """What one batch did to one run."""
+
+    run: Run
+    created: bool = False
+    facts: list[Fact] = field(default_factory=list)
+    timers: dict[str, float | None] = field(default_factory=dict)  # None: cleared
+    posts: list[Post] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)  # rows of ``events``
+    marks: list[str] = field(default_factory=list)
+    taken: list[str] = field(default_factory=list)  # early events that the run has now
+
+
+@dataclass(slots=True)
+class Commit:
+    """A batch of one partition. ``id`` is new for each batch and the same for each try of it."""
+
+    partition: int
+    epoch: int
+    id: str
+    changes: list[Change] = field(default_factory=list)
+    early: list[dict[str, Any]] = field(default_factory=list)  # rows of ``early_events``
+    published: list[int] = field(default_factory=list)  # positions that the broker has confirmed
+
+
+class Journal:
+    """The journal of one store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._commits = database.group(apply_commits)
+
+    async def commit(self, commit: Commit) -> None:
+        """Make a batch durable. Raises Fenced, or StoreUnavailable: then commit the same again."""
+        await self._commits.submit(commit)
+
+    async def load(self, run_ids: Sequence[str]) -> dict[str, Run]:
+        """The runs that there are, by id."""
+        return await self._database.read(lambda connection: _load(connection, run_ids))
+
+    async def busy(self, partition: int) -> list[Run]:
+        """The runs whose work was in the hands of this partition's last owner."""
+        query = select(tables.runs).where(tables.runs.c.partition == partition, tables.runs.c.busy == 1)
+
+        def read(connection: Connection) -> list[Run]:
+            return [load_run(row) for row in connection.execute(query).mappings()]
+
+        return await self._database.read(read)
+
+    async def marked(self, pairs: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Which of these (run, message) pairs have been taken already."""
+        rows = await self._database.read(
+            lambda connection: select_rows(connection, tables.marks, pairs, columns=("run_id", "message_id"))
+        )
+        return {(row[0], row[1]) for row in rows}
+
+    async def early(self, run_ids: Sequence[str]) -> dict[str, list[EventArrived]]:
+        """The events that came before their run, oldest first."""
+        columns = ("run_id", "message_id", "type", "data", "at")
+        rows = await self._database.read(
+            lambda connection: select_rows(
+                connection,
+                tables.early_events,
+                [(run_id,) for run_id in run_ids],
+                by=("run_id",),
+                columns=columns,
+            )
+        )
+        found: dict[str, list[EventArrived]] = {}
+        for run_id, message_id, type, data, at in sorted(rows, key=lambda row: (row[4], row[1])):
+            found.setdefault(run_id, []).append(EventArrived(message_id, type, orjson.loads(data), at))
+        return found
+
+    async def outbox(self, partition: int, most: int = 1000) -> list[Post]:
+        """What was committed and not known to be published, oldest first."""
+        query = (
+            select(tables.outbox)
+            .where(tables.outbox.c.partition == partition)
+            .order_by(tables.outbox.c.position)
+            .limit(most)
+        )
+
+        def read(connection: Connection) -> list[Post]:
+            return [_post(row) for row in connection.execute(query).mappings()]
+
+        return await self._database.read(read)
+
+    async def timers(self, partition: int, until: float, most: int = 10_000) -> list[tuple[str, str, float]]:
+        """(run, name, due) of the timers that are due by then, soonest first."""
+        columns = tables.timers.c
+        query = (
+            select(columns.run_id, columns.name, columns.due_at)
+            .where(columns.partition == partition, columns.due_at <= until)
+            .order_by(columns.due_at)
+            .limit(most)
+        )
+
+        def read(connection: Connection) -> list[tuple[str, str, float]]:
+            return [(row[0], row[1], row[2]) for row in connection.execute(query)]
+
+        return await self._database.read(read)
+
+    async def unrouted(self, events: Iterable[tuple[str, str]]) -> None:
+        """Note that nobody listened to these events: (source, id)."""
+        rows = [{"source": source, "id": id, "routed": 0} for source, id in events]
+        await self._database.write(lambda connection: update_rows(connection, tables.events, rows))
+
+
+def apply_commits(connection: Connection, commits: list[Commit]) -> list[Fenced | None]:
+    """Apply batches of several partitions together; a fenced one is refused, the others go on."""
+    answers: list[Fenced | None] = []
+    fresh: list[Commit] = []
+    owners = _owners(connection, {commit.partition for commit in commits})
+    for commit in commits:
+        epoch, last = owners.get(commit.partition, (None, None))
+        if epoch != commit.epoch:
+            answers.append(
+                Fenced(f"partition {commit.partition} is at epoch {epoch}, and this is {commit.epoch}")
+            )
+            continue
+        answers.append(None)
+        if last != commit.id:
+            fresh.append(commit)
+            owners[commit.partition] = (epoch, commit.id)
+    if fresh:
+        _write(connection, fresh)
+    return answers
+
+
+def _owners(connection: Connection, partitions: set[int]) -> dict[int, tuple[int | None, str | None]]:
+    columns = tables.partitions.c
+    query = (
+        select(columns.id, columns.epoch, columns.last_commit)
+        .where(columns.id.in_(partitions))
+        .order_by(columns.id)
+        .with_for_update()  # whoever takes the lease waits for this commit, or this one sees the new epoch
+    )
+    return {row[0]: (row[1], row[2]) for row in connection.execute(query)}
+
+
+def _write(connection: Connection, commits: list[Commit]) -> None:
+    changes = [change for commit in commits for change in commit.changes]
+    update_rows(connection, tables.partitions, [{"id": c.partition, "last_commit": c.id} for c in commits])
+    insert_rows(connection, tables.runs, [new_row(change.run) for change in changes if change.created])
+    update_rows(
+        connection, tables.runs, [changed_row(change.run) for change in changes if not change.created]
+    )
+    insert_rows(
+        connection,
+        tables.history,
+        [fact_row(change.run, fact) for change in changes for fact in change.facts],
+    )
+    _write_timers(connection, changes)
+    insert_rows(
+        connection,
+        tables.marks,
+        [{"run_id": c.run.id, "message_id": mark} for c in changes for mark in c.marks],
+        on_conflict="ignore",
+    )
+    insert_rows(
+        connection, tables.events, [row for change in changes for row in change.events], on_conflict="ignore"
+    )
+    insert_rows(
+        connection,
+        tables.early_events,
+        [row for commit in commits for row in commit.early],
+        on_conflict="ignore",
+    )
+    delete_rows(connection, tables.early_events, [(c.run.id, taken) for c in changes for taken in c.taken])
+    insert_rows(connection, tables.outbox, [_row(c.run.partition, post) for c in changes for post in c.posts])
+    delete_rows(
+        connection, tables.outbox, [(c.partition, position) for c in commits for position in c.published]
+    )
+
+
+def _write_timers(connection: Connection, changes: list[Change]) -> None:
+    cleared = [(c.run.id, name) for c in changes for name, due in c.timers.items() if due is None]
+    delete_rows(connection, tables.timers, cleared)
+    due = [
+        {"run_id": c.run.id, "name": name, "partition": c.run.partition, "due_at": due}
+        for c in changes
+        for name, due in c.timers.items()
+        if due is not None
+    ]
+    insert_rows(connection, tables.timers, due, on_conflict="update")
+
+
+def _load(connection: Connection, run_ids: Sequence[str]) -> dict[str, Run]:
+    rows = select_rows(connection, tables.runs, [(run_id,) for run_id in run_ids])
+    return {row.id: load_run(row._mapping) for row in rows}
+
+
+def _row(partition: int, post: Post) -> dict[str, Any]:
+    outgoing = post.outgoing
+    return {
+        "partition": partition,
+        "position": post.position,
+        "message_id": outgoing.message.id,
+        "exchange": outgoing.exchange,
+        "routing_key": outgoing.routing_key,
+        "content_type": outgoing.message.content_type,
+        "headers": orjson.dumps(dict(outgoing.message.headers)).decode(),
+        "body": outgoing.message.body,
+    }
+
+
+def _post(row: Any) -> Post:
+    message = Message(
+        row["message_id"], bytes(row["body"]), row["content_type"], orjson.loads(row["headers"])
+    )
+    return Post(row["position"], Outgoing(message, row["routing_key"], row["exchange"]))

@@ -1,0 +1,238 @@
+"""The nodes of a flow, as data, and the words that make them.
+
+Each node has a name that is unique in its flow; facts are keyed by it. Python functions are held by
+reference and written by name in the JSON form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from contracts.errors import InvalidFlow
+from contracts.retry import Retry
+from orchestrator.durations import Duration, seconds
+
+__all__ = [
+    "Call",
+    "Command",
+    "Emit",
+    "Node",
+    "Parallel",
+    "Sleep",
+    "Step",
+    "StepFunction",
+    "Wait",
+    "When",
+    "call",
+    "emit",
+    "parallel",
+    "sleep",
+    "step",
+    "wait",
+    "when",
+]
+
+StepFunction = Callable[[Any], Awaitable[Any] | Any]
+Condition = Mapping[str, Any] | Callable[[Mapping[str, Any]], bool]
+
+DEFAULT_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A request to a service: its contract, and the data that is read from the run."""
+
+    type: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One unit of work: ``run`` is a function here, or ``at`` names the service that gets ``command``.
+
+    ``timeout`` is start-to-close of one attempt, ``deadline`` schedule-to-close of all of them, both
+    in seconds. Without ``retry`` a step before the pivot has five attempts, one after it goes on until
+    it is done. ``result`` is the contract of what comes back, or a pydantic model.
+    """
+
+    name: str
+    run: StepFunction | None = None
+    at: str | None = None
+    command: Command | None = None
+    compensate: StepFunction | Command | None = None
+    retry: Retry | None = None
+    timeout: float = DEFAULT_TIMEOUT
+    deadline: float | None = None
+    pivot: bool = False
+    result: str | type | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """An event into the choreographed half, in the outbox of the commit that gets here."""
+
+    name: str
+    type: str
+    data: Mapping[str, Any]
+    subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Waits for an event whose field ``by`` equals the run's key, or for a signal.
+
+    What came before the wait counts: it was kept. ``timeout`` in seconds; None waits for ever.
+    """
+
+    name: str
+    type: str
+    by: str | None = None
+    timeout: float | None = None
+
+    @property
+    def signal(self) -> str | None:
+        """The name of the signal that this waits for, if it waits for one."""
+        return self.type.removeprefix("signal:") if self.type.startswith("signal:") else None
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """A durable pause, in seconds."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """A choice: a JSON Schema over input and results, or a function of them that has no effects."""
+
+    name: str
+    condition: Condition
+    then: tuple[Node, ...]
+    otherwise: tuple[Node, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """Branches at the same time. ``all`` joins them; ``first`` goes on with the first to end."""
+
+    name: str
+    branches: tuple[tuple[Node, ...], ...]
+    mode: Literal["all", "first"] = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A child run of another flow; its result is this node's."""
+
+    name: str
+    flow: str
+    input: Mapping[str, Any]
+    version: int | None = None
+
+
+Node = Step | Emit | Wait | Sleep | When | Parallel | Call
+
+
+def step(
+    work: StepFunction | str,
+    *,
+    name: str | None = None,
+    at: str | None = None,
+    command: str | None = None,
+    data: Mapping[str, Any] | None = None,
+    compensate: StepFunction | Command | None = None,
+    retry: Retry | None = None,
+    timeout: Duration = DEFAULT_TIMEOUT,
+    deadline: Duration | None = None,
+    pivot: bool = False,
+    result: str | type | None = None,
+) -> Step:
+    """A step: ``step(function)`` runs here, ``step("name", at="service", command=…)`` at a service.
+
+    The name is the function's unless given. Raises InvalidFlow.
+    """
+    if isinstance(work, str):
+        if not at or not command:
+            raise InvalidFlow(f"step({work!r}): a step at a service needs at= and command=")
+        named, function = name or work, None
+    else:
+        if at or command or data:
+            raise InvalidFlow(
+                f"step({work.__name__}): at=, command= and data= are for steps at a service; give a name"
+            )
+        named, function = name or work.__name__, work
+    return Step(
+        name=named,
+        run=function,
+        at=at,
+        command=Command(command, dict(data or {})) if command else None,
+        compensate=compensate,
+        retry=retry,
+        timeout=seconds(timeout),
+        deadline=None if deadline is None else seconds(deadline),
+        pivot=pivot,
+        result=result,
+    )
+
+
+def emit(type: str, data: Mapping[str, Any], *, name: str | None = None, subject: str | None = None) -> Emit:
+    """Publish an event of contract ``type``; strings that begin with ``$.`` are read from the run."""
+    return Emit(name or f"emit {type}", type, dict(data), subject)
+
+
+def wait(
+    type: str | None = None,
+    *,
+    by: str | None = None,
+    signal: str | None = None,
+    timeout: Duration | None = None,
+    name: str | None = None,
+) -> Wait:
+    """Wait for an event, correlated ``by`` a field that equals the run's key, or for a ``signal``."""
+    if (type is None) == (signal is None):
+        raise InvalidFlow("wait() needs either an event type or signal=, and not both")
+    if type is not None and not by:
+        raise InvalidFlow(f"wait({type!r}) needs by=: the field of the event that equals the run's key")
+    limit = None if timeout is None else seconds(timeout)
+    if signal is not None:
+        return Wait(name or signal, f"signal:{signal}", None, limit)
+    return Wait(name or _plain(str(type)), str(type), by, limit)
+
+
+def sleep(duration: Duration, *, name: str | None = None) -> Sleep:
+    """Pause durably."""
+    return Sleep(name or f"sleep {duration}", seconds(duration))
+
+
+def when(
+    condition: Condition,
+    then: Sequence[Node],
+    otherwise: Sequence[Node] = (),
+    *,
+    name: str | None = None,
+) -> When:
+    """Choose by a JSON Schema over ``{"input": …, "<step>": …}`` or by a function of that document."""
+    named = name or (f"when {getattr(condition, '__name__', '')}" if callable(condition) else "when")
+    return When(named, condition, tuple(then), tuple(otherwise))
+
+
+def parallel(
+    *branches: Sequence[Node], mode: Literal["all", "first"] = "all", name: str | None = None
+) -> Parallel:
+    """Run branches at the same time."""
+    return Parallel(name or "parallel", tuple(tuple(branch) for branch in branches), mode)
+
+
+def call(flow: str, input: Mapping[str, Any], *, version: int | None = None, name: str | None = None) -> Call:
+    """Run another flow and wait for it; ``input`` must hold that flow's key."""
+    return Call(name or flow, flow, dict(input), version)
+
+
+def _plain(type: str) -> str:
+    """``trip.ended.v1`` as a name that paths can use: ``trip_ended``."""
+    domain_and_name, _, _ = type.rpartition(".v")
+    return (domain_and_name or type).replace(".", "_")

@@ -1,0 +1,229 @@
+"""What comes back from the world: results, failures, events, timers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from contracts.errors import ContractError, Terminal
+from orchestrator.backward import COMPENSATION_RETRY, go_back, undo
+from orchestrator.effects import ForwardEvent, SetTimer
+from orchestrator.flow import run_id_of
+from orchestrator.forward import fail, leave, schedule
+from orchestrator.happenings import ChildEnded, StepFailed, StepFinished
+from orchestrator.nodes import Step
+from orchestrator.turn import Turn, error_of
+
+__all__ = [
+    "child_ended",
+    "event_arrived",
+    "keep",
+    "owner_changed",
+    "rerun_id",
+    "step_failed",
+    "step_finished",
+    "timer_fired",
+]
+
+
+def rerun_id(workspace: str, flow: str, key: str, number: int) -> str:
+    """The id of the ``number``-th run that was made again from the same key; 0 is the first run."""
+    return run_id_of(workspace, flow, key if number == 0 else f"{key}\x1frerun\x1f{number}")
+
+
+def step_finished(turn: Turn, done: StepFinished) -> None:
+    """An attempt ended well. One that is not the newest here, or that nobody waits for, is ignored."""
+    entry = _current(turn, done)
+    if entry is None:
+        return
+    turn.clear_timer(done.node)
+    if done.back:
+        turn.record("compensation_completed", done.node, attempt=done.attempt)
+        go_back(turn)
+        return
+    refusal = _refused(turn, done)
+    if refusal is not None:
+        # The work is done, only its result is unusable: the compensation stays registered.
+        turn.record(
+            "step_failed", done.node, attempt=done.attempt, error=refusal, definite=False, result_refused=True
+        )
+        fail(turn, done.node, refusal)
+        return
+    node = turn.place(done.node).node
+    pivot = {"pivot": True} if isinstance(node, Step) and node.pivot else {}
+    turn.record("step_completed", done.node, attempt=done.attempt, result=done.result, **pivot)
+    leave(turn, done.node)
+
+
+def step_failed(turn: Turn, failed: StepFailed) -> None:
+    """An attempt ended badly: again later, or the end of it."""
+    entry = _current(turn, failed, only_newest=True)
+    if entry is None:
+        return
+    error = {"code": failed.code, "message": failed.message[:2000], "node": failed.node}
+    _attempt_failed(turn, failed.node, entry, error, definite=failed.definite, after=failed.retry_after)
+
+
+def timer_fired(turn: Turn, name: str) -> None:
+    """A node's timer is due: a retry, the end of a sleep, a timeout. A stale one is ignored."""
+    entry = turn.run.active.get(name)
+    if entry is None or "stuck" in entry:
+        return
+    if "retry_at" in entry:
+        if turn.now >= entry["retry_at"]:
+            _again(turn, name, entry, attempt=entry["attempt"] + 1)
+        return
+    if turn.now < entry.get("due", float("inf")):
+        return
+    match entry["kind"]:
+        case "sleep":
+            turn.record("timer_fired", name)
+            leave(turn, name)
+        case "wait":
+            turn.record("wait_timed_out", name)
+            message = f"nothing came for {name!r} in time"
+            fail(turn, name, {"code": "wait_timed_out", "message": message, "node": name})
+        case "step" | "compensation":
+            error = {"code": "timeout", "message": "no reply in time", "node": name}
+            _attempt_failed(turn, name, entry, error, definite=False, after=None)
+
+
+def event_arrived(turn: Turn, message_id: str, type: str, data: Any) -> None:
+    """Give an event to the wait for it, or keep it for one to come."""
+    run = turn.run
+    if run.ended:
+        if run.reruns:
+            newest = rerun_id(run.workspace, run.flow, run.key, run.reruns)
+            turn.then(ForwardEvent(newest, message_id, type, data))
+        return
+    for name, entry in run.active.items():
+        if entry["kind"] == "wait" and entry["type"] == type and "stuck" not in entry:
+            turn.clear_timer(name)
+            turn.record("event_received", name, event_id=message_id, type=type, data=data)
+            leave(turn, name)
+            return
+    if any(wait.type == type for wait in turn.plan.waits()):
+        keep(turn, message_id, type, data)
+
+
+def keep(turn: Turn, message_id: str, type: str, data: Any) -> None:
+    """Keep an event until it is waited for. Past the limit the newest is refused, visibly."""
+    if len(turn.run.kept) >= turn.rules.most_kept:
+        raise Terminal(f"more than {turn.rules.most_kept} events wait to be taken", code="too_many_events")
+    turn.record("event_kept", None, event_id=message_id, type=type, data=data)
+
+
+def owner_changed(turn: Turn) -> None:
+    """The process that had this run's work is gone: start that again, a bounded number of times."""
+    for name, entry in list(turn.run.active.items()):
+        if not entry.get("here") or "retry_at" in entry or "stuck" in entry:
+            continue
+        if entry["dispatch"] >= turn.rules.most_dispatches:
+            message = f"its process went away {entry['dispatch']} times while it was at work"
+            error = {"code": "crashes_its_worker", "message": message, "node": name}
+            turn.record("incident_raised", name, error=error, kind=entry["kind"])
+        else:
+            _again(turn, name, entry, attempt=entry["attempt"], dispatch=entry["dispatch"] + 1)
+
+
+def child_ended(turn: Turn, child: ChildEnded) -> None:
+    """The run that a call waits for has ended."""
+    entry = turn.run.active.get(child.node)
+    if entry is None or entry["kind"] != "call" or entry["child"] != child.run_id:
+        return
+    turn.record("child_ended", child.node, child=child.run_id, status=child.status, result=child.result)
+    if child.status == "completed":
+        leave(turn, child.node)
+        return
+    message = f"the run of {child.node!r} ended as {child.status}: {(child.error or {}).get('message', '')}"
+    fail(turn, child.node, {"code": "child_failed", "message": message, "node": child.node})
+
+
+def _current(
+    turn: Turn, outcome: StepFinished | StepFailed, *, only_newest: bool = False
+) -> dict[str, Any] | None:
+    """The entry that an outcome is about; None when it came too late to count.
+
+    A service does a command once, whatever the attempt, so any of its "done" replies counts. What
+    ran here counts only from the newest dispatch: an older one is a zombie's.
+    """
+    entry = turn.run.active.get(outcome.node)
+    if entry is None or "stuck" in entry:
+        return None
+    if entry["kind"] != ("compensation" if outcome.back else "step"):
+        return None
+    if outcome.dispatch is not None or only_newest:
+        same = entry["attempt"] == outcome.attempt and "retry_at" not in entry
+        if not same or (outcome.dispatch is not None and entry["dispatch"] != outcome.dispatch):
+            return None
+    return entry
+
+
+def _refused(turn: Turn, done: StepFinished) -> dict[str, Any] | None:
+    """Why a result can't be taken, if it can't."""
+    size = len(orjson.dumps(done.result))
+    if size > turn.rules.most_bytes:
+        message = (
+            f"the result has {size} bytes, and {turn.rules.most_bytes} is the limit: keep the data "
+            "elsewhere and return where it is"
+        )
+        return {"code": "result_too_large", "message": message, "node": done.node}
+    contract = turn.flow.result_type(done.node)
+    if contract is not None:
+        try:
+            turn.rules.check(contract, done.result)
+        except ContractError as error:
+            return error_of(error, done.node, "off_contract")
+    return None
+
+
+def _attempt_failed(
+    turn: Turn,
+    name: str,
+    entry: dict[str, Any],
+    error: dict[str, Any],
+    *,
+    definite: bool,
+    after: float | None,
+) -> None:
+    back = entry["kind"] == "compensation"
+    fact = "compensation_failed" if back else "step_failed"
+    attempt = entry["attempt"]
+    retry_at = None if definite else _retry_at(turn, name, entry, after)
+    turn.clear_timer(name)
+    if retry_at is not None:
+        turn.record(fact, name, attempt=attempt, error=error, retry_at=retry_at)
+        turn.then(SetTimer(name, retry_at))
+        return
+    turn.record(fact, name, attempt=attempt, error=error, definite=definite)
+    if back:
+        turn.record("incident_raised", name, error=error, kind="compensation")
+    else:
+        fail(turn, name, error)
+
+
+def _retry_at(turn: Turn, name: str, entry: dict[str, Any], after: float | None) -> float | None:
+    """When to try again; None when that was the last attempt."""
+    node = turn.place(name).node
+    if not isinstance(node, Step):
+        return None
+    back = entry["kind"] == "compensation"
+    policy = COMPENSATION_RETRY if back else node.retry
+    if policy is None or policy.gives_up(entry["attempt"]):
+        return None
+    at = turn.now + max(policy.delay(entry["attempt"], turn.rules.rng), after or 0.0)
+    if not back and node.deadline is not None and at >= entry["first"] + node.deadline:
+        return None
+    return at
+
+
+def _again(turn: Turn, name: str, entry: dict[str, Any], *, attempt: int, dispatch: int = 1) -> None:
+    if entry["kind"] == "compensation":
+        undo(turn, name, attempt=attempt, dispatch=dispatch)
+        return
+    if entry.get("position") != turn.place(name).position:
+        raise Terminal(
+            f"{name!r} stands elsewhere in the flow than when the run got there", code="moved_step"
+        )
+    schedule(turn, name, attempt=attempt, dispatch=dispatch)
