@@ -15,6 +15,8 @@ AntiphonError
 │   └── BusUnavailable      no confirm in time: closed, blocked or gone
 ├── StoreError
 │   ├── StoreUnavailable    the database did not answer; the commit's fate may be unknown
+│   ├── LiveUnavailable     the live store (Redis) did not answer; nothing that lasts is lost
+│   ├── FeedTrimmed         what followed that place in a live feed is no longer kept
 │   └── Fenced              the partition has a newer owner; this one must stop
 └── RunError
     ├── RunNotFound
@@ -34,8 +36,10 @@ __all__ = [
     "ConfigurationError",
     "ContractError",
     "ContractViolation",
+    "FeedTrimmed",
     "Fenced",
     "InvalidFlow",
+    "LiveUnavailable",
     "MalformedMessage",
     "PublishFailed",
     "Retryable",
@@ -154,6 +158,14 @@ class StoreError(AntiphonError):
 
 class StoreUnavailable(StoreError):
     """Raised when the database did not answer. Whether a commit took effect may be unknown."""
+
+
+class LiveUnavailable(StoreError):
+    """Raised when the live store did not answer. What it held may be gone, and can be rebuilt."""
+
+
+class FeedTrimmed(StoreError):
+    """Raised when a place in a live feed is no longer kept: whoever stood there must read afresh."""
 
 
 class Fenced(StoreError):
