@@ -1,0 +1,8 @@
+"""The settings of every role, and the page that documents them."""
+
+from __future__ import annotations
+
+from antiphon.settings.document import as_markdown
+from antiphon.settings.model import Settings, variable, without_password
+
+__all__ = ["Settings", "as_markdown", "variable", "without_password"]

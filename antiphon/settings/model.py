@@ -1,0 +1,247 @@
+"""Every setting of every role: one frozen model, read from ``ANTIPHON_*`` variables."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from contracts.errors import ConfigurationError
+
+__all__ = ["PREFIX", "TEST_PREFIX", "Settings", "variable", "without_password"]
+
+PREFIX = "ANTIPHON_"
+TEST_PREFIX = "ANTIPHON_TEST_"  # what the tests read; no role does
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field."""
+    return f"{PREFIX}{field.upper()}"
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown: its password, and what a query may hide, as ``***``."""
+    hidden = re.sub(r"(?<=://)([^/?#@\s]*?):[^/?#\s]*@", r"\1:***@", url)
+    return re.sub(r"(?i)((?:password|passwd|token|secret|key)=)[^&#\s]*", r"\1***", hidden)
+
+
+class Settings(BaseSettings):
+    """What a process runs with. Secrets show neither in its repr nor in its errors.
+
+    ``Settings.load()`` is the way in for a role: it raises ConfigurationError only, one line for each wrong
+    variable. Calling the class raises pydantic's ValidationError for wrong values, ConfigurationError for
+    variables that do not exist.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="forbid",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+        validate_default=True,
+    )
+
+    app: str | None = Field(
+        None,
+        pattern=r"^[\w.]+:\w+$",
+        description="The App to run, as `module:attribute`. A command's argument wins.",
+    )
+    workspace: str = Field(
+        "default",
+        pattern=r"^[a-z0-9][a-z0-9-]{0,62}$",
+        description="The workspace of the development key, and of what a command does when none is named.",
+    )
+
+    database_url: str = Field(
+        "sqlite:///.antiphon/antiphon.db",
+        description="The store: `sqlite:///FILE` (one machine) or `postgresql://user:password@host:5432/name`.",
+    )
+    database_pool: int = Field(4, ge=1, le=200, description="Connections to the store, per process.")
+
+    amqp_url: str | None = Field(
+        None,
+        description="RabbitMQ: `amqp://user:password@host:5672/vhost` or `amqps://…`. "
+        "Unset: the embedded bus, durable in the SQLite file, for one process.",
+    )
+    prefetch: int = Field(
+        200, ge=1, le=10_000, description="Messages that one subscription holds unsettled at the most."
+    )
+    publish_timeout: float = Field(
+        10.0, gt=0, description="Seconds to wait for the broker's confirm; then the publish counts as failed."
+    )
+    connect_timeout: float = Field(
+        10.0,
+        gt=0,
+        description="Seconds to wait for the broker, the store or Redis at the start of a process.",
+    )
+
+    redis_url: str | None = Field(
+        None,
+        description="Redis: `redis://:password@host:6379/0` or `rediss://…`. Unset: live feed, limits and "
+        "cache stay in this process.",
+    )
+
+    host: str = Field("127.0.0.1", description="The address that the gateway listens on.")
+    port: int = Field(
+        8080, ge=0, le=65_535, description="The port that the gateway listens on; 0 takes a free one."
+    )
+    admin_key: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="An API key with the role admin in `ANTIPHON_WORKSPACE`, at least 16 characters. Unset: on "
+        "loopback a development key is made at the first start; anywhere else the gateway does not start "
+        "without a key.",
+    )
+    max_body_bytes: int = Field(
+        262_144,
+        ge=1_024,
+        description="The largest request body that the gateway reads; more is answered with 413.",
+    )
+    max_wait_seconds: float = Field(
+        30.0, ge=0, description="The longest that a caller may wait for a result (`Prefer: wait=N`)."
+    )
+
+    partitions: int = Field(
+        16,
+        ge=1,
+        le=1_024,
+        description="Slices of runs. Fixed when the store is made: another number is refused later.",
+    )
+    lease_seconds: float = Field(
+        5.0,
+        ge=1.0,
+        description="How long an orchestrator owns a partition without renewing; then others take it over.",
+    )
+    renew_seconds: float = Field(
+        1.0, gt=0, description="How often an orchestrator renews its leases; at most half of the lease."
+    )
+    drain_seconds: float = Field(
+        20.0,
+        ge=0,
+        description="After SIGTERM: seconds in which what is at work may end before it is given back.",
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The lowest level that is logged."
+    )
+    log_format: Literal["json", "console"] = Field(
+        "json", description="`json`: one object a line, for machines. `console`: for a person at a terminal."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_variables(cls, values: Any) -> Any:
+        problems = unknown_variables(os.environ)
+        if problems:
+            raise ConfigurationError("\n".join(problems))
+        return values
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("database_url", "amqp_url", "redis_url")
+    @classmethod
+    def _check_scheme(cls, value: str | None, info: Any) -> str | None:
+        known = SCHEMES[info.field_name]
+        if value is not None and urlsplit(value).scheme not in known:
+            raise ValueError(f"starts with none of {', '.join(f'{scheme}://' for scheme in known)}")
+        return value
+
+    @model_validator(mode="after")
+    def _check_lease(self) -> Self:
+        if self.renew_seconds * 2 > self.lease_seconds:
+            raise ValueError(
+                f"{variable('renew_seconds')} is {self.renew_seconds:g} and {variable('lease_seconds')} is "
+                f"{self.lease_seconds:g}: one missed renewal would lose the lease; renew at least twice in it"
+            )
+        return self
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Settings:
+        """Read the environment; ``overrides`` (a command's options that were given) win.
+
+        Raises ConfigurationError, one line for each variable that is wrong or unknown.
+        """
+        given = {name: value for name, value in overrides.items() if value is not None}
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            raise ConfigurationError("\n".join(_in_words(error))) from None
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the gateway's address can only be reached from this machine."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def shown(self) -> dict[str, Any]:
+        """Every setting as it may be logged: passwords and keys as ``***``."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: _shown(value) for name, value in values.items()}
+
+    def environment(self) -> dict[str, str]:
+        """The variables of a process that is to run with the same settings. Holds secrets."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        plain = {
+            name: value.get_secret_value() if isinstance(value, SecretStr) else value
+            for name, value in values.items()
+        }
+        return {variable(name): str(value) for name, value in plain.items() if value is not None}
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in self.shown().items())})"
+
+    __str__ = __repr__
+
+
+SCHEMES: dict[str, tuple[str, ...]] = {
+    "database_url": ("sqlite", "postgresql", "postgresql+asyncpg"),
+    "amqp_url": ("amqp", "amqps"),
+    "redis_url": ("redis", "rediss", "unix"),
+}
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """One line for each ANTIPHON_* variable that is no setting, with the one that may have been meant."""
+    known = [variable(name) for name in Settings.model_fields]
+    problems = []
+    for name in sorted(environ):
+        if (
+            not name.upper().startswith(PREFIX)
+            or name.upper().startswith(TEST_PREFIX)
+            or name.upper() in known
+        ):
+            continue
+        close = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.7)
+        hint = f"did you mean {close[0]}?" if close else "docs/settings.md lists every setting"
+        problems.append(f"{name} is no setting of Antiphon: {hint}")
+    return problems
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return "***"
+    return without_password(value) if isinstance(value, str) else value
+
+
+def _in_words(error: ValidationError) -> list[str]:
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        message = problem["msg"].removeprefix("Value error, ")
+        place = ".".join(str(part) for part in problem["loc"])
+        lines.append(f"{variable(place)}: {message}" if place else message)
+    return lines
