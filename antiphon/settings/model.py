@@ -96,8 +96,8 @@ class Settings(BaseSettings):
     admin_key: SecretStr | None = Field(
         None,
         min_length=16,
-        description="An API key with the role admin in `ANTIPHON_WORKSPACE`, at least 16 characters. Unset: on "
-        "loopback a development key is made at the first start; anywhere else the gateway does not start "
+        description="An API key with the role admin in `ANTIPHON_WORKSPACE`, at least 16 characters. Unset: "
+        "on loopback a development key is made at the first start; anywhere else the gateway does not start "
         "without a key.",
     )
     max_body_bytes: int = Field(
@@ -217,17 +217,14 @@ SCHEMES: dict[str, tuple[str, ...]] = {
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """One line for each ANTIPHON_* variable that is no setting, with the one that may have been meant."""
-    known = [variable(name) for name in Settings.model_fields]
+    known = {variable(name).removeprefix(PREFIX): variable(name) for name in Settings.model_fields}
     problems = []
     for name in sorted(environ):
-        if (
-            not name.upper().startswith(PREFIX)
-            or name.upper().startswith(TEST_PREFIX)
-            or name.upper() in known
-        ):
+        upper = name.upper()
+        if not upper.startswith(PREFIX) or upper.startswith(TEST_PREFIX) or upper in known.values():
             continue
-        close = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.7)
-        hint = f"did you mean {close[0]}?" if close else "docs/settings.md lists every setting"
+        close = difflib.get_close_matches(upper.removeprefix(PREFIX), known, n=1)
+        hint = f"did you mean {known[close[0]]}?" if close else "docs/settings.md lists every setting"
         problems.append(f"{name} is no setting of Antiphon: {hint}")
     return problems
 
