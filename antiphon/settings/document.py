@@ -28,7 +28,7 @@ def as_markdown() -> str:
     for name, field in Settings.model_fields.items():
         if not field.description:
             raise ValueError(f"the setting {name} has no description")
-        nothing = field.default is None or field.default is PydanticUndefined
+        nothing = field.default in (None, "") or field.default is PydanticUndefined
         default = "" if nothing else f"`{field.default}`"
         rows.append(f"| `{variable(name)}` | {default} | {field.description} |")
     return HEAD + "\n".join(rows) + "\n"

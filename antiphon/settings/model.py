@@ -7,10 +7,11 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contracts.errors import ConfigurationError
@@ -60,9 +61,14 @@ class Settings(BaseSettings):
         description="The workspace of the development key, and of what a command does when none is named.",
     )
 
+    home: Path = Field(
+        Path(".antiphon"),
+        description="The folder of what the embedded adapters keep, and of the development key.",
+    )
     database_url: str = Field(
-        "sqlite:///.antiphon/antiphon.db",
-        description="The store: `sqlite:///FILE` (one machine) or `postgresql://user:password@host:5432/name`.",
+        "",
+        description="The store: `sqlite:///FILE` (one machine) or `postgresql://user:password@host/name`. "
+        "Unset: `antiphon.db` in `ANTIPHON_HOME`.",
     )
     database_pool: int = Field(4, ge=1, le=200, description="Connections to the store, per process.")
 
@@ -101,12 +107,25 @@ class Settings(BaseSettings):
         "without a key.",
     )
     max_body_bytes: int = Field(
-        262_144,
+        1_048_576,
         ge=1_024,
         description="The largest request body that the gateway reads; more is answered with 413.",
     )
-    max_wait_seconds: float = Field(
-        30.0, ge=0, description="The longest that a caller may wait for a result (`Prefer: wait=N`)."
+    longest_wait: float = Field(
+        30.0, ge=0, description="Seconds that a caller may wait for a result at the most (`Prefer: wait=N`)."
+    )
+    requests_per_second: float = Field(
+        5_000.0, gt=0, description="Requests that one API key may send; more are answered with 429."
+    )
+    request_burst: float = Field(
+        10_000.0, ge=1, description="Requests that one API key may send at once, before its rate counts."
+    )
+    max_streams: int = Field(
+        500, ge=1, description="Live streams (SSE) that one gateway holds open at the most."
+    )
+    open_metrics: bool = Field(
+        False,
+        description="Whether `/metrics` is answered without a key: only where a firewall stands before it.",
     )
 
     partitions: int = Field(
@@ -149,10 +168,15 @@ class Settings(BaseSettings):
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
 
+    @field_validator("database_url")
+    @classmethod
+    def _put_the_store_at_home(cls, value: str, info: ValidationInfo) -> str:
+        return value or f"sqlite:///{info.data.get('home', '.antiphon')}/antiphon.db"
+
     @field_validator("database_url", "amqp_url", "redis_url")
     @classmethod
-    def _check_scheme(cls, value: str | None, info: Any) -> str | None:
-        known = SCHEMES[info.field_name]
+    def _check_scheme(cls, value: str | None, info: ValidationInfo) -> str | None:
+        known = SCHEMES[info.field_name or ""]
         if value is not None and urlsplit(value).scheme not in known:
             raise ValueError(f"starts with none of {', '.join(f'{scheme}://' for scheme in known)}")
         return value
@@ -177,6 +201,11 @@ class Settings(BaseSettings):
             return cls(**given)
         except ValidationError as error:
             raise ConfigurationError("\n".join(_in_words(error))) from None
+
+    @property
+    def development_key_file(self) -> Path:
+        """Where the development key is written, for its owner only."""
+        return self.home / "development.key"
 
     @property
     def loopback(self) -> bool:
@@ -232,6 +261,8 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
 def _shown(value: Any) -> Any:
     if isinstance(value, SecretStr):
         return "***"
+    if isinstance(value, Path):
+        return str(value)
     return without_password(value) if isinstance(value, str) else value
 
 

@@ -46,6 +46,15 @@ def test_nothing_set_is_a_laptop_with_nothing_installed() -> None:
     assert settings.admin_key is None
 
 
+def test_the_store_is_in_the_home_folder_unless_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ANTIPHON_HOME alone moves all that the embedded adapters keep, and the development key."""
+    monkeypatch.setenv("ANTIPHON_HOME", "/var/lib/antiphon")
+    settings = Settings.load()
+    assert settings.database_url == "sqlite:////var/lib/antiphon/antiphon.db"
+    assert settings.development_key_file == Path("/var/lib/antiphon/development.key")
+    assert Settings.load(database_url="sqlite:///other.db").database_url == "sqlite:///other.db"
+
+
 def test_variables_are_read_and_a_commands_option_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     """An option that was given beats the variable; one that was not (None) leaves it."""
     monkeypatch.setenv("ANTIPHON_PORT", "9000")
