@@ -18,6 +18,9 @@ AntiphonError
 │   ├── LiveUnavailable     the live store (Redis) did not answer; nothing that lasts is lost
 │   ├── FeedTrimmed         what followed that place in a live feed is no longer kept
 │   └── Fenced              the partition has a newer owner; this one must stop
+├── DeadLetterError
+│   ├── LetterNotFound      no such dead letter in this workspace
+│   └── LetterSettled       it was redriven or discarded before
 └── RunError
     ├── RunNotFound
     ├── StartConflict       the same key with another input
@@ -36,9 +39,12 @@ __all__ = [
     "ConfigurationError",
     "ContractError",
     "ContractViolation",
+    "DeadLetterError",
     "FeedTrimmed",
     "Fenced",
     "InvalidFlow",
+    "LetterNotFound",
+    "LetterSettled",
     "LiveUnavailable",
     "MalformedMessage",
     "PublishFailed",
@@ -170,6 +176,18 @@ class FeedTrimmed(StoreError):
 
 class Fenced(StoreError):
     """Raised when a commit carries an epoch that is no longer the partition's newest."""
+
+
+class DeadLetterError(AntiphonError):
+    """Base of what goes wrong with one dead letter."""
+
+
+class LetterNotFound(DeadLetterError):
+    """Raised when there is no such dead letter in this workspace."""
+
+
+class LetterSettled(DeadLetterError):
+    """Raised when a dead letter was redriven or discarded before, and can't be again."""
 
 
 class RunError(AntiphonError):

@@ -1,0 +1,72 @@
+"""What the inbox is asked before an attempt, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from reactors.letter import Letter
+
+__all__ = ["Claim", "Claimed", "Crashed", "Held", "Key", "Settled", "Suspected", "Verdict"]
+
+
+class Key(NamedTuple):
+    """What a reaction goes by."""
+
+    reactor: str
+    source: str
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Claim:
+    """A message asking to be handled.
+
+    ``redrive`` is the number of the redrive that sent it, 0 for none. ``alone`` says that no other
+    suspect of its reactor is at work in this process.
+    """
+
+    key: Key
+    letter: Letter
+    redrive: int = 0
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Go ahead. ``attempt`` is what counts against the retry policy; crashes of a worker do not."""
+
+    attempt: int
+    attempts: int
+    redrives: int
+    received_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """It has ended before: ``done``, ``dead`` or ``discarded``; with the reply that a service gave."""
+
+    status: str
+    reply: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Not now: at work elsewhere, or its retry is not due. Ask again in so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """It took too many workers down and is a dead letter now."""
+
+    crashes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Suspected:
+    """It may crash its worker: ask again with ``alone`` when no other suspect is at work."""
+
+
+Verdict: TypeAlias = Claimed | Settled | Held | Crashed | Suspected

@@ -1,0 +1,195 @@
+"""What happens to one message: admit, claim, attempt, settle. Reactors and services differ in the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+
+from bus.port import DIRECT, Bus, Delivery, Message, Outgoing
+from contracts.envelope import Event
+from contracts.errors import BusError, StoreUnavailable
+from contracts.registry import Registry
+from reactors.claims import Claim, Claimed, Crashed, Held, Key, Settled, Suspected, Verdict
+from reactors.feed import Feed
+from reactors.inbox import HOLD, Inbox
+from reactors.intake import Intake, Refused
+from reactors.letter import ATTEMPT_HEADER, REDRIVE_HEADER, Letter
+from reactors.patience import patiently
+from reactors.quarantine import Quarantine
+from reactors.settlements import Settlement
+
+__all__ = ["Desk", "Means"]
+
+RETURN_TIMEOUT = 2.0  # seconds to give a claim back while stopping
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What every desk of a process works with."""
+
+    bus: Bus
+    inbox: Inbox
+    intake: Intake
+    quarantine: Quarantine
+    feed: Feed
+    registry: Registry
+    source: str
+    clock: Callable[[], float]
+    rng: Callable[[], float]
+
+
+class Desk(ABC):
+    """Handles the messages of one queue; ``name`` stands for it in the inbox."""
+
+    def __init__(self, name: str, queue: str, types: Collection[str], means: Means) -> None:
+        self.name = name
+        self.queue = queue
+        self.types = frozenset(types)
+        self.means = means
+        self.log = structlog.get_logger("antiphon.reactors").bind(reactor=name)
+        self._in_hand: set[Key] = set()
+        self._suspects = asyncio.Lock()
+
+    async def process(self, delivery: Delivery) -> None:
+        """Bring one message to its end; it may be acked when this returns.
+
+        Waits out a store or a bus that is away. Cancelled, it gives the claim back.
+        """
+        admitted = self.means.intake.admit(delivery.message, self.types)
+        if isinstance(admitted, Refused):
+            await self.refuse(delivery, admitted)
+            return
+        objection = self.object_to(admitted.event)
+        if objection is not None:
+            await self.refuse(delivery, objection)
+            return
+        key = Key(self.name, admitted.event.source, admitted.event.id)
+        if key in self._in_hand:
+            await self._look_again(delivery, HOLD)
+            return
+        self._in_hand.add(key)
+        try:
+            letter = Letter(self.name, self.queue, admitted.event, delivery.message)
+            await self._handle(delivery, Claim(key, letter, _redrive(delivery.message)))
+        finally:
+            self._in_hand.discard(key)
+
+    async def _handle(self, delivery: Delivery, claim: Claim) -> None:
+        verdict = await self._claim(claim)
+        if isinstance(verdict, Suspected):
+            # What has crashed workers before is tried with no other suspect beside it, so that of
+            # those that died together only the guilty one goes on counting.
+            async with self._suspects:
+                alone = replace(claim, alone=True)
+                await self._follow(delivery, alone, await self._claim(alone))
+        else:
+            await self._follow(delivery, claim, verdict)
+
+    async def _follow(self, delivery: Delivery, claim: Claim, verdict: Verdict) -> None:
+        event = claim.letter.event
+        match verdict:
+            case Claimed():
+                try:
+                    await self.attempt(claim, verdict)
+                except asyncio.CancelledError:
+                    await self._give_back(claim, verdict)
+                    raise
+            case Settled():
+                await self.settled_before(claim, verdict)
+            case Held(seconds):
+                await self._look_again(delivery, seconds)
+            case Crashed(crashes):
+                self.log.error("reaction dead: it crashed its worker", event_id=event.id, crashes=crashes)
+                self.tell(event, "dead", attempt=crashes, error="crashed its worker")
+                await self.settled_before(claim, Settled("dead", None))
+            case Suspected():
+                raise TypeError("a claim that stands alone is never suspected")
+
+    @abstractmethod
+    async def attempt(self, claim: Claim, claimed: Claimed) -> None:
+        """Handle it and settle."""
+
+    @abstractmethod
+    async def settled_before(self, claim: Claim, settled: Settled) -> None:
+        """It is a repeat of what has ended."""
+
+    def object_to(self, event: Event) -> Refused | None:
+        """What else stands against handling this event; nothing, unless a desk says so."""
+        return None
+
+    async def refuse(self, delivery: Delivery, refused: Refused) -> None:
+        """Keep in quarantine what may not be handled."""
+        await self.quarantine(delivery.message, refused)
+
+    async def quarantine(self, message: Message, refused: Refused) -> None:
+        """Keep a message with the reason why it was not handled, however long the store takes."""
+        await self.waiting_for_store(
+            lambda: self.means.quarantine.put(self.queue, message, refused), "quarantine"
+        )
+
+    async def settle(self, settlement: Settlement) -> bool:
+        """Settle, however long the store takes. False when another process has it now."""
+        kept: bool = await self.waiting_for_store(lambda: self.means.inbox.settle(settlement), "settle")
+        if not kept:
+            self.log.warning(
+                "claim lost: the attempt took longer than this process was seen alive; not settled",
+                event_id=settlement.key.event_id,
+            )
+        return kept
+
+    async def send_back(self, message: Message, *, delay: float, attempt: int | None = None) -> None:
+        """Put a copy on the own queue; returns when it is confirmed, however long that takes."""
+        headers = dict(message.headers)
+        if attempt is not None:
+            headers[ATTEMPT_HEADER] = attempt
+        out = Outgoing(replace(message, headers=headers), self.queue, DIRECT, delay=delay)
+        await patiently(lambda: self.means.bus.publish(out), BusError, what="send back", rng=self.means.rng)
+
+    async def waiting_for_store(self, call: Callable[[], Any], what: str) -> Any:
+        """The result of a call to the store, once it answers."""
+        return await patiently(call, StoreUnavailable, what=what, rng=self.means.rng)
+
+    def tell(self, event: Event, status: str, *, attempt: int, error: str | None = None) -> None:
+        """Tell the live feed how a reaction stands."""
+        entry: dict[str, Any] = {
+            "kind": "reaction",
+            "reactor": self.name,
+            "status": status,
+            "attempt": attempt,
+            "event_id": event.id,
+            "type": event.type,
+            "correlation": event.correlation,
+            "at": self.means.clock(),
+        }
+        if error is not None:
+            entry["error"] = error
+        self.means.feed.tell(event.workspace, entry)
+
+    async def _claim(self, claim: Claim) -> Verdict:
+        verdict: Verdict = await self.waiting_for_store(lambda: self.means.inbox.claim(claim), "claim")
+        return verdict
+
+    async def _look_again(self, delivery: Delivery, seconds: float) -> None:
+        await self.send_back(delivery.message, delay=seconds)
+
+    async def _give_back(self, claim: Claim, claimed: Claimed) -> None:
+        """Stopping: the next owner need not wait until this process is taken for dead."""
+        settlement = Settlement(claim.key, claimed, claim.letter, "returned")
+        try:
+            async with asyncio.timeout(RETURN_TIMEOUT):
+                await self.means.inbox.settle(settlement)
+        except (TimeoutError, StoreUnavailable) as error:
+            self.log.warning("claim not given back; it lapses with this process", error=str(error))
+
+
+def _redrive(message: Message) -> int:
+    """The number of the redrive that sent this message; 0 for none."""
+    try:
+        return max(0, int(message.headers.get(REDRIVE_HEADER, 0)))
+    except ValueError:
+        return 0

@@ -1,0 +1,181 @@
+"""The inbox: every reaction is claimed here before it is attempted, and settled here after.
+
+A key (reactor, source, event id) is handled by one process at a time and settled once. Claims and
+settlements of many messages share one commit. All times are the database's, because the machines'
+clocks disagree.
+
+A claim belongs to an incarnation of a process. While that lives (``processes.alive_until``), a second
+copy of the message waits; when it is dead or unknown the reaction is taken over, and that attempt is
+counted as a crash: what crashes its workers again and again is parked as a dead letter instead of
+taking the next one down. A settlement by a process that has lost its claim changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, tuple_
+
+from reactors.claims import Claim, Claimed, Crashed, Held, Key, Settled, Suspected, Verdict
+from reactors.failure import Failure
+from reactors.letter import letter_id
+from reactors.settlements import Settlement, settle
+from store.bulk import insert_rows, update_rows
+from store.database import Database, GroupCommit
+from store.tables import dead_letters, processes, reactions
+
+__all__ = ["KEYS", "Inbox"]
+
+KEYS = ("reactor", "source", "event_id")
+HOLD = 1.0  # seconds until a copy of a message that is at work elsewhere is looked at again
+MOST_CRASHES = 5
+SUSPECT_AFTER = 2  # crashes; from then on it is attempted with no other suspect beside it
+
+
+class Inbox:
+    """The inbox as one process sees it; ``incarnation`` is its row in ``processes``."""
+
+    def __init__(self, database: Database, *, incarnation: str, most_crashes: int = MOST_CRASHES) -> None:
+        self._now = database.now()
+        self._incarnation = incarnation
+        self._most_crashes = most_crashes
+        self._claims: GroupCommit[Claim, Verdict] = database.group(self._claim_all)
+        self._settlements: GroupCommit[Settlement, bool] = database.group(self._settle_all)
+
+    async def claim(self, claim: Claim) -> Verdict:
+        """Ask for the right to attempt this message. Raises StoreUnavailable; asking again is harmless."""
+        return await self._claims.submit(claim)
+
+    async def settle(self, settlement: Settlement) -> bool:
+        """Record how an attempt ended; False when the claim was lost to another process meanwhile.
+
+        Raises StoreUnavailable (settling again is harmless), and whatever the handler's own works
+        raised, in which case nothing was settled.
+        """
+        return await self._settlements.submit(settlement)
+
+    def _settle_all(self, conn: Connection, items: list[Settlement]) -> list[bool]:
+        return settle(conn, items, incarnation=self._incarnation, now=self._time(conn))
+
+    def _claim_all(self, conn: Connection, items: list[Claim]) -> list[Verdict]:
+        now = self._time(conn)
+        # Sorted, so that two processes with the same messages lock their rows in the same order.
+        first = dict(sorted({item.key: item for item in reversed(items)}.items()))
+        rows = [self._first_row(item, now) for item in first.values()]
+        fresh = {
+            Key(row.reactor, row.source, row.event_id)
+            for row in insert_rows(conn, reactions, rows, on_conflict="ignore", returning=KEYS)
+        }
+        known = _load(conn, [key for key in first if key not in fresh])
+        changes: list[dict[str, Any]] = []
+        letters: list[dict[str, Any]] = []
+        verdicts: dict[Key, Verdict] = {key: Claimed(1, 1, 0, now) for key in fresh}
+        for key, row in known.items():
+            verdicts[key] = self._judge(conn, first[key], row, now, changes, letters)
+        update_rows(conn, reactions, changes, keys=KEYS)
+        insert_rows(conn, dead_letters, letters, on_conflict="ignore")
+        # A key that stands twice in one batch: the first copy got the verdict, the others wait.
+        return [verdicts[item.key] if first[item.key] is item else Held(HOLD) for item in items]
+
+    def _judge(
+        self,
+        conn: Connection,
+        claim: Claim,
+        row: Row[Any],
+        now: float,
+        changes: list[dict[str, Any]],
+        letters: list[dict[str, Any]],
+    ) -> Verdict:
+        attempts, crashes, redrives = row.attempts + 1, row.crashes, row.redrives
+        if row.status == "dead" and claim.redrive > row.redrives:
+            _mark_redriven(conn, claim.key, row.redrives, now)
+            attempts, crashes, redrives = 1, 0, claim.redrive
+        elif row.status in ("done", "dead", "discarded"):
+            return Settled(row.status, row.reply)
+        elif row.status == "retrying":
+            if row.retry_at is not None and row.retry_at > now:
+                return Held(row.retry_at - now)
+        elif row.claimed_by == self._incarnation:
+            # Ours already, and nobody here works on it: the answer to that claim was lost.
+            attempts -= 1
+        elif row.alive_until is not None and row.alive_until > now:
+            return Held(HOLD)
+        else:
+            crashes += 1
+            if crashes >= self._most_crashes:
+                letters.append(self._crash_letter(claim, row, crashes, now))
+                changes.append(self._change(claim.key, "dead", row.attempts, crashes, redrives, now))
+                return Crashed(crashes)
+            if crashes >= SUSPECT_AFTER and not claim.alone:
+                return Suspected()
+        changes.append(self._change(claim.key, "claimed", attempts, crashes, redrives, now))
+        return Claimed(attempts - crashes, attempts, redrives, row.received_at)
+
+    def _crash_letter(self, claim: Claim, row: Row[Any], crashes: int, now: float) -> dict[str, Any]:
+        return claim.letter.row(
+            Failure.crashed(crashes),
+            attempts=row.attempts,
+            redrives=row.redrives,
+            received_at=row.received_at,
+            now=now,
+        )
+
+    def _first_row(self, claim: Claim, now: float) -> dict[str, Any]:
+        event = claim.letter.event
+        change = self._change(claim.key, "claimed", 1, 0, claim.redrive, now)
+        return change | {
+            "workspace": event.workspace,
+            "type": event.type,
+            "correlation": event.correlation,
+            "causation": event.causation,
+            "received_at": now,
+            "error": None,
+            "reply": None,
+        }
+
+    def _change(
+        self, key: Key, status: str, attempts: int, crashes: int, redrives: int, now: float
+    ) -> dict[str, Any]:
+        return {
+            **key._asdict(),
+            "status": status,
+            "attempts": attempts,
+            "crashes": crashes,
+            "redrives": redrives,
+            "claimed_by": self._incarnation,
+            "started_at": now,
+            "finished_at": now if status == "dead" else None,
+            "retry_at": None,
+        }
+
+    def _time(self, conn: Connection) -> float:
+        return float(conn.execute(select(self._now)).scalar_one())
+
+
+def _load(conn: Connection, keys: Sequence[Key]) -> dict[Key, Row[Any]]:
+    """The rows of these keys, locked, each with how long its holder is known to live."""
+    if not keys:
+        return {}
+    c = reactions.c
+    statement = (
+        select(
+            c.reactor, c.source, c.event_id, c.status, c.attempts, c.crashes, c.redrives, c.claimed_by,
+            c.received_at, c.retry_at, c.reply, processes.c.alive_until,
+        )
+        .outerjoin_from(reactions, processes, processes.c.id == c.claimed_by)
+        .where(tuple_(c.reactor, c.source, c.event_id).in_([tuple(key) for key in keys]))
+        .order_by(c.reactor, c.source, c.event_id)
+        .with_for_update(of=reactions)
+    )  # fmt: skip
+    rows: list[Any] = list(conn.execute(statement).all())
+    return {Key(row.reactor, row.source, row.event_id): row for row in rows}
+
+
+def _mark_redriven(conn: Connection, key: Key, redrives: int, now: float) -> None:
+    """The letter is on its way again, even if whoever sent it died before writing that down."""
+    conn.execute(
+        dead_letters.update()
+        .where(dead_letters.c.id == letter_id(*key, redrives), dead_letters.c.status == "dead")
+        .values(status="redriven", settled_at=now)
+    )

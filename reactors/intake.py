@@ -1,0 +1,104 @@
+"""From bytes on a queue to an event that may be handled, or the reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from bus.envelope import event_of
+from bus.port import Message
+from contracts.envelope import Event
+from contracts.errors import ContractError, ContractViolation, MalformedMessage, UnknownContract
+from contracts.registry import Registry
+
+__all__ = ["Accepted", "Intake", "Refused", "Verify"]
+
+# Raises ContractError when the message is not what its source signed; called before the payload is decoded.
+Verify: TypeAlias = Callable[[Message, Event], None]
+
+MOST_ATTRIBUTE = 512  # characters; what is searched by is indexed, and an index has its limits
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Verified, on contract, and of a workspace."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Not to be handled. ``reason`` is short and stable, ``event`` what could be read and trusted of it."""
+
+    reason: str
+    detail: str
+    event: Event | None = None
+
+
+class Intake:
+    """Reads, verifies and validates, in this order. Without workspace an event gets the default, if any."""
+
+    def __init__(self, registry: Registry, *, default_workspace: str | None, verify: Verify | None) -> None:
+        self._registry = registry
+        self._default_workspace = default_workspace
+        self._verify = verify
+
+    def admit(self, message: Message, types: Collection[str]) -> Accepted | Refused:
+        """Whether a message on a queue for these types may be handled. Never raises."""
+        try:
+            event = event_of(message)
+        except MalformedMessage as error:
+            return Refused("malformed", str(error))
+        unfit = _unfit(event)
+        if unfit:
+            return Refused("malformed", unfit)
+        if self._verify is not None:
+            try:
+                self._verify(message, event)
+            except ContractError as error:
+                return Refused("unverified", str(error))
+        if not event.workspace:
+            if self._default_workspace is None:
+                return Refused(
+                    "no-workspace",
+                    "the event names no workspace and no default is configured; "
+                    "send the CloudEvents extension 'workspace'",
+                    event,
+                )
+            workspace = {"workspace": self._default_workspace}
+            event = replace(event, extensions={**event.extensions, **workspace})
+        if event.type not in types:
+            return Refused(
+                "unexpected-type", f"this queue takes {', '.join(sorted(types))}, not {event.type}", event
+            )
+        return self._validate(event)
+
+    def _validate(self, event: Event) -> Accepted | Refused:
+        try:
+            self._registry.validate(event.type, event.data)
+        except MalformedMessage as error:
+            return Refused("malformed", str(error), event)
+        except UnknownContract as error:
+            return Refused("unknown-contract", str(error), event)
+        except ContractViolation as error:
+            return Refused("off-contract", str(error), event)
+        return Accepted(event)
+
+
+def _unfit(event: Event) -> str | None:
+    """What of an event's attributes can be no key: CloudEvents 1.0.2 forbids control characters."""
+    named = {
+        "id": event.id,
+        "source": event.source,
+        "type": event.type,
+        "workspace": event.workspace,
+        "correlationid": event.correlation,
+        "causationid": event.causation or "",
+    }
+    for name, value in named.items():
+        if len(value) > MOST_ATTRIBUTE:
+            return f"attribute {name!r} is longer than {MOST_ATTRIBUTE} characters"
+        if not value.isprintable():
+            return f"attribute {name!r} holds characters that can't be printed"
+    return None

@@ -1,0 +1,156 @@
+"""How a reactor handles a message."""
+
+from __future__ import annotations
+
+import structlog
+
+from bus.envelope import publication
+from contracts.envelope import Event
+from contracts.errors import BusError, PublishFailed, Unroutable
+from reactors.attempt import attempt
+from reactors.claims import Claim, Claimed, Settled
+from reactors.context import ReactionContext
+from reactors.desk import Desk, Means
+from reactors.failure import Failure
+from reactors.reactor import Reactor
+from reactors.settlements import Settlement
+
+__all__ = ["ReactorDesk"]
+
+
+class ReactorDesk(Desk):
+    """Attempts, retries by the reactor's policy, and settles as done or dead."""
+
+    def __init__(self, reactor: Reactor, means: Means) -> None:
+        super().__init__(reactor.name, reactor.queue().name, reactor.types, means)
+        self._reactor = reactor
+        self._unheard: set[str] = set()
+
+    async def attempt(self, claim: Claim, claimed: Claimed) -> None:
+        event = claim.letter.event
+        context = ReactionContext(
+            event,
+            reactor=self.name,
+            attempt=claimed.attempt,
+            registry=self.means.registry,
+            source=f"{self.means.source}/reactors/{self.name}",
+            clock=self.means.clock,
+            transactional=self._reactor.transactional,
+        )
+        result = await attempt(
+            self._call(event, context), timeout=self._reactor.timeout, name=f"reactor {self.name}"
+        )
+        emitted, works = context.close()
+        if not isinstance(result, Failure):
+            # Published before the settling commit: when this process dies in between, the message comes
+            # again and the same events go out under the same ids. The other way round they would be lost,
+            # for the inbox stops the repeat.
+            published = await self._publish(emitted)
+            if not isinstance(published, Failure):
+                done = Settlement(
+                    claim.key, claimed, claim.letter, "done", works=tuple(works), emitted=published
+                )
+                result = await self._settle_done(done)
+            else:
+                result = published
+        if isinstance(result, Failure):
+            await self._failed(claim, claimed, result)
+
+    async def settled_before(self, claim: Claim, settled: Settled) -> None:
+        self.log.debug("repeat of a settled reaction", event_id=claim.key.event_id, status=settled.status)
+
+    async def _call(self, event: Event, context: ReactionContext) -> object:
+        # In the handler's own task: its log lines carry these, and nobody else's do.
+        structlog.contextvars.bind_contextvars(
+            workspace=event.workspace,
+            correlation=event.correlation,
+            reactor=self.name,
+            event_id=event.id,
+            attempt=context.attempt,
+        )
+        return await self._reactor.handler(event, context)
+
+    async def _publish(self, events: list[Event]) -> list[tuple[Event, bool]] | Failure:
+        """Each event with whether anybody listens to it."""
+        errors: dict[int, BusError] = {}
+        if events:
+            try:
+                await self.means.bus.publish(*[publication(event) for event in events])
+            except PublishFailed as failed:
+                errors = failed.errors
+                others = [error for error in errors.values() if not isinstance(error, Unroutable)]
+                if others:
+                    return Failure.of(others[0])
+            except BusError as error:
+                return Failure.of(error)
+        for index in errors:
+            self._nobody_listens(events[index].type)
+        return [(event, index not in errors) for index, event in enumerate(events)]
+
+    def _nobody_listens(self, type: str) -> None:
+        # An event may have no audience (choreography does not know its own): recorded, no failure.
+        if type not in self._unheard:
+            self._unheard.add(type)
+            self.log.warning("nobody listens to an emitted event; said once for its type", type=type)
+
+    async def _settle_done(self, done: Settlement) -> Failure | None:
+        try:
+            kept = await self.settle(done)
+        except Exception as error:  # the handler's own SQL, which may fail in any way; nothing was kept
+            return Failure.of(error)
+        if kept:
+            self.tell(done.letter.event, "done", attempt=done.claimed.attempt)
+            for event, _ in done.emitted:
+                self._tell_event(event)
+        return None
+
+    async def _failed(self, claim: Claim, claimed: Claimed, failure: Failure) -> None:
+        event = claim.letter.event
+        gives_up = failure.terminal or self._reactor.retry.gives_up(claimed.attempt)
+        status = "dead" if gives_up else "retrying"
+        delay = 0.0 if gives_up else self._delay(claimed.attempt, failure)
+        self.log.log(
+            _ERROR if gives_up else _WARNING,
+            f"reaction {status}",
+            event_id=event.id,
+            type=event.type,
+            workspace=event.workspace,
+            correlation=event.correlation,
+            attempt=claimed.attempt,
+            retry_in=None if gives_up else round(delay, 3),
+            error=f"{failure.type}: {failure.message}",
+        )
+        settlement = Settlement(
+            claim.key, claimed, claim.letter, "dead" if gives_up else "retrying", failure=failure, delay=delay
+        )
+        if not await self.settle(settlement):
+            return
+        self.tell(event, status, attempt=claimed.attempt, error=failure.message[:400])
+        if not gives_up:
+            # Confirmed before the ack (traps.md, bus 13): a crash in between makes a second copy, which
+            # the inbox holds back; the other order would lose the retry.
+            await self.send_back(claim.letter.message, delay=delay, attempt=claimed.attempt + 1)
+
+    def _delay(self, attempt: int, failure: Failure) -> float:
+        retry = self._reactor.retry
+        if failure.retry_after is None:
+            return retry.delay(attempt, self.means.rng)
+        # Never earlier than the other side asked for; spread, so that the refused don't return together.
+        return max(0.0, failure.retry_after) * (1 + retry.jitter * self.means.rng())
+
+    def _tell_event(self, event: Event) -> None:
+        self.means.feed.tell(
+            event.workspace,
+            {
+                "kind": "event",
+                "type": event.type,
+                "event_id": event.id,
+                "source": event.source,
+                "correlation": event.correlation,
+                "causation": event.causation,
+                "at": self.means.clock(),
+            },
+        )
+
+
+_ERROR, _WARNING = 40, 30  # logging's levels
