@@ -1,0 +1,1 @@
+"""What a user's own code looks like. Nothing here imports any room but ``antiphon``."""
