@@ -9,10 +9,12 @@ from types import MappingProxyType
 from bus.port import COMMANDS, DIRECT, EVENTS, PARTITIONS, Binding, Outgoing, Queue
 from contracts.errors import ConfigurationError
 
-__all__ = ["EXCHANGES", "check_outgoing", "check_queue", "matches"]
+__all__ = ["EXCHANGES", "LONGEST_DELAY", "check_outgoing", "check_queue", "matches"]
 
 # Every exchange that start() declares, and its AMQP type. DIRECT is the broker's own.
 EXCHANGES: Mapping[str, str] = MappingProxyType({EVENTS: "topic", COMMANDS: "direct", PARTITIONS: "direct"})
+
+LONGEST_DELAY = 30 * 24 * 3600.0  # seconds; a broker can't count beyond 49 days, and timers are the journal's
 
 _LONGEST_NAME = 255  # bytes; AMQP 0-9-1 section 4.2.5.3: a short string
 
@@ -41,10 +43,10 @@ def check_outgoing(outgoing: Outgoing) -> None:
             f"message {outgoing.message.id!r} is for exchange {outgoing.exchange!r}, which does not exist; "
             f"use one of {', '.join(EXCHANGES)} or DIRECT"
         )
-    if outgoing.delay < 0 or (outgoing.delay and outgoing.exchange != DIRECT):
+    if not 0 <= outgoing.delay <= LONGEST_DELAY or (outgoing.delay and outgoing.exchange != DIRECT):
         raise ConfigurationError(
             f"message {outgoing.message.id!r} has delay {outgoing.delay}: only a message for DIRECT "
-            "can be delayed, by seconds that are not negative"
+            f"can be delayed, by 0 to {LONGEST_DELAY:.0f} seconds"
         )
     _short(outgoing.routing_key, "routing key")
     _short(outgoing.message.id, "message id")

@@ -1,0 +1,190 @@
+"""One connection to RabbitMQ that comes back.
+
+aio-pika has a RobustConnection that restores channels and consumers by itself. It is not used here: what
+it restores can't be seen or waited for (aio-pika #231, #334, #505, #632), and a publish on it hangs while
+the broker is away (#556, #636). A plain connection, and one task that makes a new one, is less code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from contextlib import suppress
+
+import aio_pika
+from aio_pika.abc import AbstractConnection
+from aiormq.exceptions import AMQPError, AuthenticationError, ProbableAuthenticationError
+from yarl import URL
+
+from contracts.errors import BusUnavailable, ConfigurationError
+
+__all__ = ["LOST", "Link"]
+
+_log = logging.getLogger(__name__)
+
+# What a call on a connection or channel raises when that is closed, closing or broken. (A closed channel is a
+# RuntimeError in aiormq, and so is a write to a transport that is going away.)
+LOST: tuple[type[Exception], ...] = (AMQPError, OSError, RuntimeError, EOFError, TimeoutError)
+
+_REFUSED = (AuthenticationError, ProbableAuthenticationError)
+
+
+class Link:
+    """Keeps one connection open, from ``start`` until ``close``.
+
+    ``heartbeat`` and ``connect_timeout`` are in seconds. Reconnects pause ``first_pause`` seconds, twice
+    as long each time up to ``longest_pause``, with jitter, so that a restarted broker does not meet
+    everybody at once.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        *,
+        connect_timeout: float,
+        heartbeat: int,
+        first_pause: float = 0.1,
+        longest_pause: float = 5.0,
+        rng: Callable[[], float] = random.random,
+    ) -> None:
+        self._url = URL(url).update_query(heartbeat=heartbeat, name=name)
+        self._name = name
+        self._connect_timeout = connect_timeout
+        self._first_pause = first_pause
+        self._longest_pause = longest_pause
+        self._rng = rng
+        self._connection: AbstractConnection | None = None
+        self._changed = asyncio.Condition()
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises BusUnavailable after the connect timeout, ConfigurationError when the login is refused.
+        """
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                connection = await self._connect()
+        except TimeoutError as error:
+            raise BusUnavailable(
+                f"RabbitMQ at {self._where} could not be reached within {self._connect_timeout} s; "
+                "is it running, and is ANTIPHON_AMQP_URL right?"
+            ) from error
+        except _REFUSED as error:
+            raise ConfigurationError(
+                f"RabbitMQ at {self._where} refused the login: {error}; check user and password in the URL"
+            ) from error
+        await self._set(connection)
+        self._keeper = asyncio.create_task(self._keep(connection), name=f"antiphon bus {self._name}")
+
+    async def close(self) -> None:
+        """Disconnect, and stop coming back."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
+            self._keeper = None
+        connection = self._connection
+        await self._set(None)
+        if connection is not None:
+            await _close(connection)
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not closed."""
+        return self._keeper is not None
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is an open connection now."""
+        return self._connection is not None and not self._connection.is_closed
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the broker has said that it takes no publishes for now (Connection.Blocked)."""
+        return self.connected and not self._is_ready()
+
+    async def connection(self) -> AbstractConnection:
+        """The open connection; waits for the next one while there is none."""
+        async with self._changed:
+            while self._connection is None or self._connection.is_closed:
+                await self._changed.wait()
+            return self._connection
+
+    async def unblocked(self) -> AbstractConnection:
+        """The open connection, once the broker takes publishes on it."""
+        while True:
+            connection = await self.connection()
+            if connection.transport is None or self._is_ready():
+                return connection
+            # A blocked connection that closes never gets ready: look again now and then.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await connection.transport.ready()
+
+    @property
+    def _where(self) -> str:
+        return f"{self._url.host}:{self._url.port or 5672}"
+
+    def _is_ready(self) -> bool:
+        """Whether ``ready`` would return at once: aiormq shows the blocked state in no other public way."""
+        if self._connection is None or self._connection.transport is None:
+            return False
+        waiting = self._connection.transport.connection.ready()
+        try:
+            waiting.send(None)
+        except StopIteration:
+            return True
+        finally:
+            waiting.close()
+        return False
+
+    async def _set(self, connection: AbstractConnection | None) -> None:
+        self._connection = connection
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _keep(self, connection: AbstractConnection) -> None:
+        while True:
+            await connection.closed()
+            _log.warning(
+                "RabbitMQ at %s: the %s connection was lost; connecting again", self._where, self._name
+            )
+            await self._set(None)
+            await _close(connection)
+            connection = await self._connect_again()
+            await self._set(connection)
+            _log.info("RabbitMQ at %s: the %s connection is back", self._where, self._name)
+
+    async def _connect_again(self) -> AbstractConnection:
+        while True:
+            try:
+                return await self._connect()
+            except _REFUSED as error:
+                # The password was right before: keep asking, it may be a broker that is still starting.
+                _log.error("RabbitMQ at %s refused the login: %s", self._where, error)
+                await asyncio.sleep(self._longest_pause)
+
+    async def _connect(self) -> AbstractConnection:
+        """Try until it works or the login is refused."""
+        pause = self._first_pause
+        while True:
+            try:
+                async with asyncio.timeout(self._connect_timeout):
+                    return await aio_pika.connect(self._url)
+            except _REFUSED:
+                raise
+            except LOST as error:
+                _log.debug("RabbitMQ at %s does not answer: %r", self._where, error)
+            await asyncio.sleep(pause * (0.5 + self._rng()))
+            pause = min(2 * pause, self._longest_pause)
+
+
+async def _close(connection: AbstractConnection) -> None:
+    try:
+        async with asyncio.timeout(5.0):
+            await connection.close()
+    except LOST as error:
+        _log.debug("closing a connection that was broken already: %r", error)

@@ -1,0 +1,37 @@
+"""Delay tiers: where a message waits that is not to arrive yet.
+
+RabbitMQ expires a queue from its head, so messages with different delays can't share a queue: a long one
+would hold up the short ones behind it. Each tier is a queue with one time-to-live, and tiers grow by
+half, so that a delay rounded up to its tier is at most half too long. A message goes in through a fanout
+exchange with its target queue as the routing key, and when its time is up the broker dead-letters it
+through the default exchange, which routes by that same key.
+"""
+
+from __future__ import annotations
+
+import bisect
+
+__all__ = ["delay_name", "tier_of"]
+
+_SHORTEST = 50  # milliseconds; below that a broker's own latency counts for more
+_LONGEST = 31 * 24 * 3600 * 1000  # milliseconds; above bus.routing.LONGEST_DELAY
+
+
+def _make_tiers() -> tuple[int, ...]:
+    tiers = [_SHORTEST]
+    while tiers[-1] < _LONGEST:
+        tiers.append(tiers[-1] * 3 // 2)
+    return tuple(tiers)
+
+
+_TIERS = _make_tiers()
+
+
+def tier_of(delay: float) -> int:
+    """The tier, in milliseconds, of a delay in seconds: the smallest that is not shorter."""
+    return _TIERS[bisect.bisect_left(_TIERS, delay * 1000)]
+
+
+def delay_name(milliseconds: int) -> str:
+    """The name of a tier's exchange, and of its queue."""
+    return f"antiphon.delay.{milliseconds}ms"
