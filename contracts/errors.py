@@ -22,6 +22,7 @@ AntiphonError
 │   ├── LetterNotFound      no such dead letter in this workspace
 │   └── LetterSettled       it was redriven or discarded before
 └── RunError
+    ├── UnknownFlow         no such flow, or no such node of it, in this app
     ├── RunNotFound
     ├── StartConflict       the same key with another input
     └── RunEnded            the run can't take this any more
@@ -57,6 +58,7 @@ __all__ = [
     "StoreUnavailable",
     "Terminal",
     "UnknownContract",
+    "UnknownFlow",
     "Unroutable",
     "Violation",
 ]
@@ -192,6 +194,10 @@ class LetterSettled(DeadLetterError):
 
 class RunError(AntiphonError):
     """Base of what goes wrong with one run."""
+
+
+class UnknownFlow(RunError):
+    """Raised when this app has no flow, or the flow no node, of that name."""
 
 
 class RunNotFound(RunError):

@@ -66,6 +66,7 @@ class StartRun:
     run_id: str
     flow: str
     version: int
+    key: str
     input: dict[str, Any]
     node: str | None = None
     linked_from: str | None = None

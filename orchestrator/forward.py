@@ -143,11 +143,14 @@ def _wait(turn: Turn, node: Wait) -> bool:
 
 
 def _call(turn: Turn, node: Call) -> None:
-    payload = turn.fill(node.input, None)
-    # The child's key is its own, so that two calls of one flow from one run are two runs.
-    child = run_id_of(turn.run.workspace, node.flow, f"{turn.run.id}/{node.name}")
-    turn.record("child_started", node.name, child=child, flow=node.flow)
-    turn.then(StartRun(child, node.flow, node.version or 0, payload, node=node.name))
+    flow = turn.rules.flow(node.flow, node.version or 0)
+    if flow is None:
+        raise Terminal(f"there is no flow {node.flow!r} in this app", code="unknown_flow")
+    payload = turn.fill(node.input, flow.input_type)
+    key = str(payload[flow.key])
+    child = run_id_of(turn.run.workspace, flow.name, key)
+    turn.record("child_started", node.name, child=child, flow=flow.name)
+    turn.then(StartRun(child, flow.name, flow.version, key, payload, node=node.name))
 
 
 def _choose(turn: Turn, place: Place) -> str | None:

@@ -22,6 +22,7 @@ __all__ = [
     "StepFailed",
     "StepFinished",
     "TimerFired",
+    "mark_of",
 ]
 
 
@@ -169,3 +170,13 @@ Happening = (
     | OwnerChanged
     | ChildEnded
 )
+
+
+def mark_of(happening: Happening) -> str | None:
+    """The message whose repeat must be stopped by a mark.
+
+    None for a start, which its run marks, and for what the run's state tells apart: steps and timers.
+    """
+    if isinstance(happening, StartRequested | StepFinished | StepFailed | TimerFired | OwnerChanged):
+        return None
+    return happening.message_id

@@ -60,6 +60,12 @@ class Commit:
     changes: list[Change] = field(default_factory=list)
     early: list[dict[str, Any]] = field(default_factory=list)  # rows of ``early_events``
     published: list[int] = field(default_factory=list)  # positions that the broker has confirmed
+    refused: list[dict[str, Any]] = field(default_factory=list)  # rows of ``quarantine``
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to commit."""
+        return not (self.changes or self.early or self.published or self.refused)
 
 
 class Journal:
@@ -82,7 +88,7 @@ class Journal:
         query = select(tables.runs).where(tables.runs.c.partition == partition, tables.runs.c.busy == 1)
 
         def read(connection: Connection) -> list[Run]:
-            return [load_run(row) for row in connection.execute(query).mappings()]
+            return [load_run(row._asdict()) for row in connection.execute(query)]
 
         return await self._database.read(read)
 
@@ -91,7 +97,7 @@ class Journal:
         rows = await self._database.read(
             lambda connection: select_rows(connection, tables.marks, pairs, columns=("run_id", "message_id"))
         )
-        return {(row[0], row[1]) for row in rows}
+        return {(row.run_id, row.message_id) for row in rows}
 
     async def early(self, run_ids: Sequence[str]) -> dict[str, list[EventArrived]]:
         """The events that came before their run, oldest first."""
@@ -106,17 +112,17 @@ class Journal:
             )
         )
         found: dict[str, list[EventArrived]] = {}
-        for run_id, message_id, type, data, at in sorted(rows, key=lambda row: (row[4], row[1])):
-            found.setdefault(run_id, []).append(EventArrived(message_id, type, orjson.loads(data), at))
+        for row in sorted(rows, key=lambda row: (row.at, row.message_id)):
+            arrived = EventArrived(row.message_id, row.type, orjson.loads(row.data), row.at)
+            found.setdefault(row.run_id, []).append(arrived)
         return found
 
-    async def outbox(self, partition: int, most: int = 1000) -> list[Post]:
-        """What was committed and not known to be published, oldest first."""
+    async def outbox(self, partition: int) -> list[Post]:
+        """What was committed and is not known to be published, oldest first."""
         query = (
             select(tables.outbox)
             .where(tables.outbox.c.partition == partition)
             .order_by(tables.outbox.c.position)
-            .limit(most)
         )
 
         def read(connection: Connection) -> list[Post]:
@@ -180,36 +186,22 @@ def _owners(connection: Connection, partitions: set[int]) -> dict[int, tuple[int
 def _write(connection: Connection, commits: list[Commit]) -> None:
     changes = [change for commit in commits for change in commit.changes]
     update_rows(connection, tables.partitions, [{"id": c.partition, "last_commit": c.id} for c in commits])
-    insert_rows(connection, tables.runs, [new_row(change.run) for change in changes if change.created])
-    update_rows(
-        connection, tables.runs, [changed_row(change.run) for change in changes if not change.created]
-    )
-    insert_rows(
-        connection,
-        tables.history,
-        [fact_row(change.run, fact) for change in changes for fact in change.facts],
-    )
+    insert_rows(connection, tables.runs, [new_row(c.run) for c in changes if c.created])
+    update_rows(connection, tables.runs, [changed_row(c.run) for c in changes if not c.created and c.facts])
+    insert_rows(connection, tables.history, [fact_row(c.run, fact) for c in changes for fact in c.facts])
     _write_timers(connection, changes)
-    insert_rows(
-        connection,
-        tables.marks,
-        [{"run_id": c.run.id, "message_id": mark} for c in changes for mark in c.marks],
-        on_conflict="ignore",
-    )
-    insert_rows(
-        connection, tables.events, [row for change in changes for row in change.events], on_conflict="ignore"
-    )
-    insert_rows(
-        connection,
-        tables.early_events,
-        [row for commit in commits for row in commit.early],
-        on_conflict="ignore",
-    )
-    delete_rows(connection, tables.early_events, [(c.run.id, taken) for c in changes for taken in c.taken])
+    marks = [{"run_id": c.run.id, "message_id": mark} for c in changes for mark in c.marks]
+    insert_rows(connection, tables.marks, marks, on_conflict="ignore")
+    insert_rows(connection, tables.events, [row for c in changes for row in c.events], on_conflict="ignore")
+    early = [row for commit in commits for row in commit.early]
+    insert_rows(connection, tables.early_events, early, on_conflict="ignore")
+    taken = [(c.run.id, message_id) for c in changes for message_id in c.taken]
+    delete_rows(connection, tables.early_events, taken)
     insert_rows(connection, tables.outbox, [_row(c.run.partition, post) for c in changes for post in c.posts])
-    delete_rows(
-        connection, tables.outbox, [(c.partition, position) for c in commits for position in c.published]
-    )
+    published = [(commit.partition, position) for commit in commits for position in commit.published]
+    delete_rows(connection, tables.outbox, published)
+    refused = [row for commit in commits for row in commit.refused]
+    insert_rows(connection, tables.quarantine, refused, on_conflict="ignore")
 
 
 def _write_timers(connection: Connection, changes: list[Change]) -> None:
@@ -226,7 +218,7 @@ def _write_timers(connection: Connection, changes: list[Change]) -> None:
 
 def _load(connection: Connection, run_ids: Sequence[str]) -> dict[str, Run]:
     rows = select_rows(connection, tables.runs, [(run_id,) for run_id in run_ids])
-    return {row.id: load_run(row._mapping) for row in rows}
+    return {row.id: load_run(row._asdict()) for row in rows}
 
 
 def _row(partition: int, post: Post) -> dict[str, Any]:
@@ -244,7 +236,6 @@ def _row(partition: int, post: Post) -> dict[str, Any]:
 
 
 def _post(row: Any) -> Post:
-    message = Message(
-        row["message_id"], bytes(row["body"]), row["content_type"], orjson.loads(row["headers"])
-    )
+    headers = orjson.loads(row["headers"])
+    message = Message(row["message_id"], bytes(row["body"]), row["content_type"], headers)
     return Post(row["position"], Outgoing(message, row["routing_key"], row["exchange"]))

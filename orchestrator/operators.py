@@ -86,13 +86,14 @@ def _rerun(turn: Turn, asked: RetryRequested) -> None:
             raise Terminal(f"{asked.from_node!r} is no node that a run can begin at", code="no_such_node")
         before = [name for name, other in turn.plan.places.items() if other.position < place.position]
         known = {name: run.results[name] for name in before if name in run.results}
-    new_id = rerun_id(run.workspace, run.flow, run.key, number)
+    new_id = rerun_id(run.id, number)
     turn.record("rerun_started", None, run_id=new_id, number=number, actor=asked.actor, reason=asked.reason)
     turn.then(
         StartRun(
             new_id,
             run.flow,
             run.version,
+            run.key,
             run.input,
             linked_from=run.id,
             begin_at=asked.from_node,

@@ -6,10 +6,10 @@ from typing import Any
 
 import orjson
 
+from contracts.envelope import derive_id
 from contracts.errors import ContractError, Terminal
 from orchestrator.backward import COMPENSATION_RETRY, go_back, undo
 from orchestrator.effects import ForwardEvent, SetTimer
-from orchestrator.flow import run_id_of
 from orchestrator.forward import fail, leave, schedule
 from orchestrator.happenings import ChildEnded, StepFailed, StepFinished
 from orchestrator.nodes import Step
@@ -27,9 +27,9 @@ __all__ = [
 ]
 
 
-def rerun_id(workspace: str, flow: str, key: str, number: int) -> str:
-    """The id of the ``number``-th run that was made again from the same key; 0 is the first run."""
-    return run_id_of(workspace, flow, key if number == 0 else f"{key}\x1frerun\x1f{number}")
+def rerun_id(run_id: str, number: int) -> str:
+    """The id of the ``number``-th run (from 1) that was made again from a run."""
+    return derive_id("rerun", run_id, number)
 
 
 def step_finished(turn: Turn, done: StepFinished) -> None:
@@ -94,8 +94,7 @@ def event_arrived(turn: Turn, message_id: str, type: str, data: Any) -> None:
     run = turn.run
     if run.ended:
         if run.reruns:
-            newest = rerun_id(run.workspace, run.flow, run.key, run.reruns)
-            turn.then(ForwardEvent(newest, message_id, type, data))
+            turn.then(ForwardEvent(rerun_id(run.id, run.reruns), message_id, type, data))
         return
     for name, entry in run.active.items():
         if entry["kind"] == "wait" and entry["type"] == type and "stuck" not in entry:

@@ -21,11 +21,13 @@ __all__ = ["Decision", "Rules", "Turn"]
 class Rules:
     """What a decision may ask for beside the run: all of it pure.
 
-    ``check(type, data)`` raises ContractError. ``most_dispatches``: how often a step may be lost with
+    ``check(type, data)`` raises ContractError. ``flow(name, version)`` finds a flow, version 0 the newest
+    one. ``most_dispatches``: how often a step may be lost with
     its process before the run is parked. ``most_kept``: how many early events one run keeps.
     """
 
     check: Callable[[str, Any], None]
+    flow: Callable[[str, int], Flow | None]
     rng: Callable[[], float]
     most_dispatches: int = 5
     most_kept: int = 1000

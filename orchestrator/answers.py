@@ -1,0 +1,92 @@
+"""Waits for what owners tell over the live feed, and asks the journal when they are not heard."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+import structlog
+
+from contracts.errors import FeedTrimmed, LiveUnavailable
+from orchestrator.announcer import answers_feed
+from store.live.port import Live
+
+__all__ = ["Answer", "Answers"]
+
+log = structlog.get_logger(__name__)
+
+_FIRST_LOOK, _LONGEST_LOOK = 0.05, 1.0  # seconds between looks into the journal
+
+
+class Answer:
+    """Something that is waited for."""
+
+    def __init__(self) -> None:
+        self.told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    async def within(self, timeout: float, look: Callable[[], Awaitable[Any]]) -> Any:
+        """What was told, or what ``look`` finds; None when neither came in ``timeout`` seconds."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        pause = _FIRST_LOOK
+        while (left := end - loop.time()) > 0:
+            await asyncio.wait({self.told}, timeout=min(left, pause))
+            if self.told.done():
+                return self.told.result()
+            if (found := await look()) is not None:
+                return found
+            pause = min(_LONGEST_LOOK, pause * 2)
+        return self.told.result() if self.told.done() else None
+
+
+class Answers:
+    """What is told to one process: the outcomes of its starts, and the ends of the runs it started."""
+
+    def __init__(self, live: Live, incarnation: str) -> None:
+        self._live = live
+        self._feed = answers_feed(incarnation)
+        self._expected: dict[str, set[Answer]] = {}
+        self._listener: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to listen."""
+        self._listener = asyncio.create_task(self._listen())
+
+    async def close(self) -> None:
+        """Listen no more."""
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.gather(self._listener, return_exceptions=True)
+
+    @contextmanager
+    def expect(self, id: str) -> Iterator[Answer]:
+        """Expect an answer about a start or a run; begin before asking, so that none is missed."""
+        answer = Answer()
+        self._expected.setdefault(id, set()).add(answer)
+        try:
+            yield answer
+        finally:
+            waiting = self._expected[id]
+            waiting.discard(answer)
+            if not waiting:
+                del self._expected[id]
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async for _, entry in self._live.follow(self._feed):
+                    self._hear(orjson.loads(entry))
+            except (LiveUnavailable, FeedTrimmed) as error:
+                log.info("answers_missed", error=str(error))
+                await asyncio.sleep(_LONGEST_LOOK)
+
+    def _hear(self, entry: dict[str, Any]) -> None:
+        id, told = entry.get("start_id"), entry.get("outcome")
+        if id is None:
+            id, told = entry["ended"], True
+        for answer in self._expected.get(id, ()):
+            if not answer.told.done():
+                answer.told.set_result(told)

@@ -1,0 +1,210 @@
+"""One batch of a partition: happenings in, one commit and its effects out. Nothing is awaited here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+import structlog
+
+from contracts.envelope import derive_id
+from orchestrator import wire
+from orchestrator.catalog import Catalog
+from orchestrator.decide import begin, decide
+from orchestrator.effects import (
+    Abandon,
+    AnswerParent,
+    ClearTimer,
+    Dispatch,
+    Effect,
+    ForwardEvent,
+    PublishEvent,
+    SendCommand,
+    SetTimer,
+    StartRun,
+)
+from orchestrator.flow import Flow
+from orchestrator.happenings import (
+    EventArrived,
+    Happening,
+    StartRequested,
+    StepFailed,
+    StepFinished,
+    TimerFired,
+)
+from orchestrator.journal import Change, Commit, Post
+from orchestrator.run import Run
+from orchestrator.turn import Decision, Rules
+
+__all__ = ["Batch"]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Batch:
+    """Collects what a batch comes to.
+
+    ``runs`` are those in memory, changed in place as the batch goes on; when the commit fails, the
+    partition forgets those in ``changes`` and reads them again. ``next_position`` numbers the outbox.
+    """
+
+    partition: int
+    partitions: int
+    commit: Commit
+    runs: dict[str, Run]
+    catalog: Catalog
+    rules: Rules
+    now: float
+    next_position: Callable[[], int]
+    early: dict[str, list[EventArrived]] = field(default_factory=dict)
+    changes: dict[str, Change] = field(default_factory=dict)
+    dispatches: list[tuple[Run, Flow, Dispatch]] = field(default_factory=list)
+    abandoned: list[tuple[str, str]] = field(default_factory=list)
+    answers: list[tuple[StartRequested, str]] = field(default_factory=list)
+
+    def take(self, run_id: str, happening: Happening) -> bool:
+        """Let one thing happen; false when this process lacks the flow's code, and it must wait."""
+        run = self.runs.get(run_id)
+        match happening:
+            case StartRequested():
+                return self._start(run, happening)
+            case _ if run is not None:
+                return self._decide(run, happening)
+            case EventArrived():
+                self._keep_early(run_id, happening)
+            case StepFinished() | StepFailed() | TimerFired():
+                pass  # of a run that was purged
+            case _:
+                log.warning("no_such_run", run=run_id, happening=type(happening).__name__)
+        return True
+
+    def mark(self, run_id: str, message_id: str) -> None:
+        """Remember that a run has taken a message, in the same commit."""
+        if run_id in self.runs:
+            self._change(self.runs[run_id]).marks.append(message_id)
+
+    def finish(self) -> Commit:
+        """The commit, complete."""
+        self.commit.changes = list(self.changes.values())
+        return self.commit
+
+    def _start(self, run: Run | None, start: StartRequested) -> bool:
+        if run is not None:
+            self._already(run, start)
+            return True
+        flow = self.catalog.find(start.flow, start.version)
+        if flow is None:
+            log.error("flow_version_missing", flow=start.flow, version=start.version, run=start.run_id)
+            return False
+        start = replace(start, early=tuple(self.early.get(start.run_id, ())))
+        decision = begin(flow, start, now=self.now, rules=self.rules)
+        change = self.changes[decision.run.id] = Change(decision.run, created=True)
+        change.taken = [event.message_id for event in start.early]
+        self._absorb(change, flow, decision)
+        self.answers.append((start, "created"))
+        return True
+
+    def _already(self, run: Run, start: StartRequested) -> None:
+        """The key has its run. The same start again is answered again; another one may be a conflict."""
+        if run.start_id == start.message_id:
+            outcome = "created"
+        else:
+            outcome = "exists" if run.input_digest == start.input_digest else "conflict"
+        self.answers.append((start, outcome))
+        if start.parent is not None and run.start_id != start.message_id:
+            # Somebody else has this child's key: the parent would wait for ever.
+            message = f"{run.flow} {run.key!r} was already run by another"
+            error = {"code": "child_exists", "message": message, "node": None}
+            change = self._change(run)
+            self._post(
+                change, wire.child_ended(run, AnswerParent(start.parent, "failed", None, error), self.now)
+            )
+
+    def _decide(self, run: Run, happening: Happening) -> bool:
+        flow = self.catalog.find(run.flow, run.version)
+        if flow is None:
+            log.error("flow_version_missing", flow=run.flow, version=run.version, run=run.id)
+            return False
+        decision = decide(run, flow, happening, now=self.now, rules=self.rules)
+        if isinstance(happening, TimerFired):
+            self._change(run).timers.setdefault(happening.name, None)  # fired: the row has served
+        if decision.facts or decision.effects:
+            self._absorb(self._change(run), flow, decision)
+        return True
+
+    def _keep_early(self, run_id: str, event: EventArrived) -> None:
+        row = {
+            "run_id": run_id,
+            "message_id": event.message_id,
+            "partition": self.partition,
+            "type": event.type,
+            "at": self.now,
+            "data": orjson.dumps(event.data).decode(),
+        }
+        self.commit.early.append(row)
+        self.early.setdefault(run_id, []).append(event)
+
+    def _change(self, run: Run) -> Change:
+        change = self.changes.get(run.id)
+        if change is None:
+            change = self.changes[run.id] = Change(run)
+        return change
+
+    def _absorb(self, change: Change, flow: Flow, decision: Decision) -> None:
+        run = change.run = self.runs[decision.run.id] = decision.run
+        change.facts.extend(decision.facts)
+        for effect in decision.effects:
+            self._effect(change, run, flow, effect)
+
+    def _effect(self, change: Change, run: Run, flow: Flow, effect: Effect) -> None:
+        match effect:
+            case Dispatch():
+                self.dispatches.append((run, flow, effect))
+            case Abandon(node=node):
+                self.abandoned.append((run.id, node))
+            case SetTimer(name=name, due_at=due_at):
+                change.timers[name] = due_at
+            case ClearTimer(name=name):
+                change.timers[name] = None
+            case SendCommand():
+                self._post(change, wire.command(run, effect, self.now))
+            case PublishEvent():
+                outgoing, row = wire.published(run, effect, self.now)
+                change.events.append(row)
+                self._post(change, outgoing)
+            case StartRun():
+                self._post(change, wire.start(self._asked(run, effect), self.now))
+            case AnswerParent():
+                self._post(change, wire.child_ended(run, effect, self.now))
+            case ForwardEvent(run_id=run_id):
+                partition = wire.partition_of(run_id, self.partitions)
+                self._post(change, wire.forwarded(run, effect, partition, self.now))
+
+    def _post(self, change: Change, outgoing: Any) -> None:
+        change.posts.append(Post(self.next_position(), outgoing))
+
+    def _asked(self, run: Run, effect: StartRun) -> StartRequested:
+        parent = None
+        if effect.node is not None:
+            parent = {"run_id": run.id, "node": effect.node, "partition": run.partition}
+        return StartRequested(
+            message_id=derive_id("start", run.id, effect.run_id),
+            run_id=effect.run_id,
+            partition=wire.partition_of(effect.run_id, self.partitions),
+            workspace=run.workspace,
+            flow=effect.flow,
+            version=effect.version,
+            key=effect.key,
+            input=effect.input,
+            input_digest=wire.digest_of(effect.input),
+            correlation=run.correlation,
+            causation=run.id,
+            traceparent=run.traceparent,
+            parent=parent,
+            linked_from=effect.linked_from,
+            begin_at=effect.begin_at,
+            results=effect.results or {},
+        )

@@ -1,0 +1,252 @@
+"""Asks things of runs: start, signal, cancel, retry, pause, resume; and waits for their answers.
+
+Each request returns on the broker's confirm: from then on it can't be lost.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+from sqlalchemy import select
+
+from bus.port import Bus
+from contracts.envelope import derive_id
+from contracts.errors import (
+    ContractViolation,
+    RunEnded,
+    RunNotFound,
+    UnknownFlow,
+    Violation,
+)
+from orchestrator import wire
+from orchestrator.answers import Answers
+from orchestrator.catalog import Catalog
+from orchestrator.flow import Flow, run_id_of
+from orchestrator.happenings import StartRequested
+from orchestrator.outcomes import rerun_id
+from store import tables
+from store.database import Database
+from store.live.port import Live
+
+__all__ = ["Client", "Receipt"]
+
+Outcome = Literal["created", "exists", "conflict", "accepted"]
+
+_MOST_KEY = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a start. ``accepted``: durable on the bus, and no owner has answered yet."""
+
+    run_id: str
+    outcome: Outcome
+
+
+class Client:
+    """One for each process that asks. Call ``start_listening`` once, ``close`` at the end."""
+
+    def __init__(
+        self,
+        flows: Iterable[Flow],
+        *,
+        bus: Bus,
+        database: Database,
+        live: Live,
+        check: Callable[[str, Any], None],
+        incarnation: str,
+        partitions: int = 16,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.catalog = Catalog(flows)
+        self._bus = bus
+        self._database = database
+        self._check = check
+        self._incarnation = incarnation
+        self._partitions = partitions
+        self._clock = clock
+        self._answers = Answers(live, incarnation)
+
+    @property
+    def flows(self) -> dict[str, list[Flow]]:
+        """Every version of every flow, by name, oldest first."""
+        found: dict[str, list[Flow]] = {}
+        for flow in sorted(self.catalog.all(), key=lambda flow: flow.version):
+            found.setdefault(flow.name, []).append(flow)
+        return found
+
+    @staticmethod
+    def run_id(workspace: str, flow: str, key: str) -> str:
+        """The id of the run that this key has, or would have."""
+        return run_id_of(workspace, flow, key)
+
+    async def start_listening(self) -> None:
+        """Listen for answers."""
+        await self._answers.start()
+
+    async def close(self) -> None:
+        """Listen no more."""
+        await self._answers.close()
+
+    def key_of(self, flow: str, input: Any) -> str:
+        """The key of an input. Raises UnknownFlow, ContractViolation."""
+        found = self.catalog.find(flow)
+        if found is None:
+            known = ", ".join(each.name for each in self.catalog.newest()) or "none"
+            raise UnknownFlow(f"there is no flow {flow!r}; there are: {known}")
+        self._check(found.input_type, input)
+        key = input.get(found.key) if isinstance(input, dict) else None
+        if not isinstance(key, str | int) or isinstance(key, bool) or not 0 < len(str(key)) <= _MOST_KEY:
+            wanted = f"a text of 1 to {_MOST_KEY} characters or a whole number: the key of flow {flow!r}"
+            raise ContractViolation(found.input_type, [Violation(f"/{found.key}", wanted, repr(key)[:80])])
+        if "\x00" in str(key):
+            raise ContractViolation(
+                found.input_type, [Violation(f"/{found.key}", "no NUL character", "a NUL")]
+            )
+        return str(key)
+
+    async def start(
+        self,
+        workspace: str,
+        flow: str,
+        input: dict[str, Any],
+        *,
+        start_id: str,
+        correlation: str | None = None,
+        traceparent: str | None = None,
+        wait: float = 5.0,
+    ) -> Receipt:
+        """Start a run, and wait up to ``wait`` seconds for its owner's answer.
+
+        Raises UnknownFlow, ContractViolation, and PublishFailed or BusUnavailable when the bus has not
+        confirmed the start: then it may or may not happen, and the same again is right.
+        """
+        key = self.key_of(flow, input)
+        definition = self.catalog.find(flow)
+        if definition is None:
+            raise UnknownFlow(f"there is no flow {flow!r}")
+        run_id = run_id_of(workspace, flow, key)
+        asked = StartRequested(
+            message_id=start_id,
+            run_id=run_id,
+            partition=wire.partition_of(run_id, self._partitions),
+            workspace=workspace,
+            flow=flow,
+            version=definition.version,
+            key=key,
+            input=input,
+            input_digest=wire.digest_of(input),
+            correlation=correlation or run_id,
+            traceparent=traceparent,
+            answer_to=self._incarnation,
+        )
+        with self._answers.expect(start_id) as answer:
+            await self._bus.publish(wire.start(asked, self._clock()))
+            outcome = await answer.within(wait, lambda: self._journalled(asked))
+        return Receipt(run_id, outcome or "accepted")
+
+    async def ended(self, run_id: str, timeout: float) -> bool:
+        """Wait for the end of a run; whether it has ended by then."""
+        with self._answers.expect(run_id) as answer:
+            return await answer.within(timeout, lambda: self._has_ended(run_id)) is not None
+
+    async def signal(
+        self, workspace: str, run_id: str, name: str, data: Any, *, signal_id: str, actor: str
+    ) -> None:
+        """Tell a run something by name. Raises RunNotFound, RunEnded, BusUnavailable, PublishFailed."""
+        await self._ask("signal", workspace, run_id, {"name": name, "data": data, "actor": actor}, signal_id)
+
+    async def cancel(self, workspace: str, run_id: str, *, reason: str, actor: str) -> None:
+        """Ask for a run to be undone. Raises RunNotFound, RunEnded (also past its pivot)."""
+        row = await self._row(workspace, run_id)
+        if row.ended_at is None and orjson.loads(row.state)["pivoted"]:
+            raise RunEnded(f"run {run_id} is past its pivot and only goes forward")
+        await self._ask("cancel", workspace, run_id, {"reason": reason, "actor": actor})
+
+    async def pause(self, workspace: str, run_id: str, *, reason: str, actor: str) -> None:
+        """Ask a run to start nothing new. Raises RunNotFound, RunEnded."""
+        await self._ask("pause", workspace, run_id, {"reason": reason, "actor": actor})
+
+    async def resume(self, workspace: str, run_id: str, *, reason: str, actor: str) -> None:
+        """Ask a paused run to go on. Raises RunNotFound, RunEnded."""
+        await self._ask("resume", workspace, run_id, {"reason": reason, "actor": actor})
+
+    async def retry(
+        self, workspace: str, run_id: str, *, from_node: str | None = None, reason: str, actor: str
+    ) -> str:
+        """Go on with a stuck run, or make an ended one again; the id of the run that then goes on.
+
+        Raises RunNotFound, and UnknownFlow when ``from_node`` is no node to begin at.
+        """
+        row = await self._row(workspace, run_id)
+        flow = self.catalog.find(row.flow, row.version)
+        if from_node is not None and (
+            flow is None or from_node not in flow.plan.places or flow.plan.places[from_node].branches
+        ):
+            raise UnknownFlow(f"flow {row.flow!r} v{row.version} has no node {from_node!r} to begin at")
+        going = run_id
+        if row.ended_at is not None:
+            number = orjson.loads(row.state)["reruns"] + 1
+            going = rerun_id(run_id, number)
+        data = {"reason": reason, "actor": actor, "from_node": from_node}
+        await self._ask("retry", workspace, run_id, data, ended_too=True)
+        return going
+
+    async def _ask(
+        self,
+        verb: str,
+        workspace: str,
+        run_id: str,
+        data: dict[str, Any],
+        id: str | None = None,
+        *,
+        ended_too: bool = False,
+    ) -> None:
+        row = await self._row(workspace, run_id)
+        if row.ended_at is not None and not ended_too:
+            raise RunEnded(f"run {run_id} has ended as {row.status}; it can't take {verb!r} any more")
+        at = self._clock()
+        # Without an id of the caller's own, each request is one of its own.
+        message_id = (
+            derive_id(verb, run_id, id) if id else derive_id(verb, run_id, self._incarnation, repr(at))
+        )
+        await self._bus.publish(
+            wire.request(verb, run_id, row.partition, data, id=message_id, at=at, workspace=workspace)
+        )
+
+    async def _row(self, workspace: str, run_id: str) -> Any:
+        columns = tables.runs.c
+        query = select(
+            columns.partition,
+            columns.status,
+            columns.ended_at,
+            columns.flow,
+            columns.version,
+            columns.key,
+            columns.state,
+        ).where(columns.id == run_id, columns.workspace == workspace)
+        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
+        if row is None:
+            raise RunNotFound(f"there is no run {run_id!r} in workspace {workspace!r}")
+        return row
+
+    async def _journalled(self, asked: StartRequested) -> Outcome | None:
+        columns = tables.runs.c
+        query = select(columns.start_id, columns.input_digest).where(columns.id == asked.run_id)
+        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
+        if row is None:
+            return None
+        if row.start_id == asked.message_id:
+            return "created"
+        return "exists" if row.input_digest == asked.input_digest else "conflict"
+
+    async def _has_ended(self, run_id: str) -> bool | None:
+        query = select(tables.runs.c.ended_at).where(tables.runs.c.id == run_id)
+        ended_at = await self._database.read(
+            lambda connection: connection.execute(query).scalar_one_or_none()
+        )
+        return True if ended_at is not None else None

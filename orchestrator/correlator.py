@@ -1,0 +1,150 @@
+"""Brings events of the choreographed half to the runs that wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+
+from bus.envelope import event_of
+from bus.port import EVENTS, Binding, Bus, Delivery, Outgoing, Queue, Subscription
+from contracts.envelope import Event
+from contracts.errors import (
+    BusError,
+    ContractError,
+    ContractViolation,
+    MalformedMessage,
+    StoreError,
+    UnknownContract,
+)
+from orchestrator import wire
+from orchestrator.catalog import Catalog
+from orchestrator.flow import run_id_of
+from store import tables
+from store.bulk import insert_rows
+from store.database import Database
+from store.quarantine import quarantined
+
+__all__ = ["Correlator"]
+
+log = structlog.get_logger(__name__)
+
+_QUEUE = "orchestrator.events"
+_PREFETCH = 200
+_PAUSE = 0.5
+
+
+class Correlator:
+    """Competes with those of the other orchestrators for one queue.
+
+    An event goes to the partition of each run that its key names, whether there is such a run yet or
+    not: the partition keeps what comes too early. What is off contract is quarantined.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        bus: Bus,
+        database: Database,
+        check: Callable[[str, Any], None],
+        partitions: int,
+        clock: Callable[[], float],
+        default_workspace: str | None,
+    ) -> None:
+        self._awaited = catalog.awaited()
+        self._bus = bus
+        self._database = database
+        self._check = check
+        self._partitions = partitions
+        self._clock = clock
+        self._default_workspace = default_workspace
+        self._subscription: Subscription | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def queues(self) -> list[Queue]:
+        """The queue, bound to each type that some flow waits for."""
+        if not self._awaited:
+            return []
+        return [Queue(_QUEUE, tuple(Binding(EVENTS, type) for type in sorted(self._awaited)))]
+
+    async def start(self) -> None:
+        """Begin to read."""
+        if self._awaited:
+            self._subscription = await self._bus.subscribe(_QUEUE, prefetch=_PREFETCH)
+            self._task = asyncio.create_task(self._run(self._subscription))
+
+    async def stop(self) -> None:
+        """Give back what is in hand, and end."""
+        if self._subscription is not None:
+            await self._subscription.close()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self, subscription: Subscription) -> None:
+        while deliveries := await subscription.receive(_PREFETCH):
+            try:
+                await self._forward(deliveries)
+                await subscription.ack(deliveries)
+            except (BusError, StoreError) as error:
+                log.warning("events_postponed", size=len(deliveries), error=str(error))
+                await asyncio.sleep(_PAUSE)
+                await subscription.release(deliveries)
+            except Exception:  # the loop must go on; the messages come again and are counted
+                log.exception("events_failed", size=len(deliveries))
+                await asyncio.sleep(_PAUSE)
+                await subscription.release(deliveries)
+
+    async def _forward(self, deliveries: Sequence[Delivery]) -> None:
+        outgoing: list[Outgoing] = []
+        refused: list[dict[str, Any]] = []
+        for delivery in deliveries:
+            event: Event | None = None
+            try:
+                event = event_of(delivery.message)
+                outgoing.extend(self._addressed(event))
+            except ContractError as error:
+                refused.append(self._refusal(delivery, event, error))
+        if refused:
+            await self._database.write(
+                lambda connection: insert_rows(connection, tables.quarantine, refused, on_conflict="ignore")
+            )
+        if outgoing:
+            await self._bus.publish(*outgoing)
+
+    def _addressed(self, event: Event) -> list[Outgoing]:
+        workspace = event.workspace or self._default_workspace
+        if not workspace:
+            raise MalformedMessage("the event names no workspace, and none is set for events from outside")
+        data = event.data
+        self._check(event.type, data)
+        messages = []
+        for flow, field in self._awaited.get(event.type, ()):
+            key = data.get(field) if isinstance(data, dict) else None
+            if key is None:
+                raise MalformedMessage(
+                    f"flow {flow!r} correlates {event.type} by {field!r}, which is missing"
+                )
+            run_id = run_id_of(workspace, flow, str(key))
+            partition = wire.partition_of(run_id, self._partitions)
+            messages.append(wire.correlated(event, workspace, run_id, partition, self._clock()))
+        return messages
+
+    def _refusal(self, delivery: Delivery, event: Event | None, error: ContractError) -> dict[str, Any]:
+        reasons = {UnknownContract: "unknown-contract", ContractViolation: "off-contract"}
+        message = delivery.message
+        log.warning("event_quarantined", message=message.id, error=str(error))
+        return quarantined(
+            queue=delivery.queue,
+            reason=reasons.get(type(error), "malformed"),
+            detail=str(error),
+            workspace=event.workspace if event else "",
+            message_id=message.id,
+            content_type=message.content_type,
+            headers=message.headers,
+            body=message.body,
+            at=self._clock(),
+        )

@@ -1,0 +1,149 @@
+"""Runs steps in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import structlog
+from pydantic import BaseModel
+
+from contracts.envelope import derive_id
+from contracts.errors import Retryable, Terminal
+from orchestrator.context import StepContext
+from orchestrator.effects import Dispatch
+from orchestrator.flow import Flow
+from orchestrator.happenings import StepFailed, StepFinished
+from orchestrator.nodes import Command, Step, StepFunction
+from orchestrator.run import Run
+
+__all__ = ["Executor"]
+
+log = structlog.get_logger(__name__)
+
+Report = Callable[[str, StepFinished | StepFailed], None]
+
+
+class Executor:
+    """Runs steps as tasks, at most ``most`` at once, and reports each outcome exactly once.
+
+    A plain ``def`` runs in a thread, so that it can't stop the event loop. An attempt that takes
+    longer than its timeout is cancelled; its outcome is then unknown. (A thread can't be cancelled: it
+    goes on, and what it returns counts no more.)
+    """
+
+    def __init__(self, *, most: int = 1000) -> None:
+        self._slots = asyncio.Semaphore(most)
+        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+
+    @property
+    def at_work(self) -> int:
+        """How many attempts are in hand."""
+        return len(self._tasks)
+
+    def dispatch(self, run: Run, flow: Flow, order: Dispatch, report: Report) -> None:
+        """Start an attempt; ``report(run_id, outcome)`` is called when it has ended."""
+        node = flow.plan.places[order.node].node
+        function = _function(node, order.back)
+        context = StepContext(
+            input=run.input,
+            results=dict(run.results),
+            key=derive_id("step", run.id, order.node, "back" if order.back else "forth"),
+            attempt=order.attempt,
+            run_id=run.id,
+            run_key=run.key,
+            workspace=run.workspace,
+            correlation=run.correlation,
+            flow=flow.name,
+            node=order.node,
+            error=run.error,
+        )
+        timeout = node.timeout if isinstance(node, Step) else 0.0
+        task = asyncio.create_task(self._run(function, context, order, timeout, report))
+        self._tasks[run.id, order.node] = task
+        task.add_done_callback(lambda done: self._forget((run.id, order.node), done))
+
+    def abandon(self, run_id: str, node: str) -> None:
+        """Stop an attempt whose outcome does not matter any more."""
+        task = self._tasks.pop((run_id, node), None)
+        if task is not None:
+            task.cancel()
+
+    async def stop(self, grace: float) -> None:
+        """Let what is at work end for ``grace`` seconds, then cancel it; nothing more is reported."""
+        tasks = set(self._tasks.values())
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def _forget(self, key: tuple[str, str], done: asyncio.Task[None]) -> None:
+        if self._tasks.get(key) is done:
+            del self._tasks[key]
+
+    async def _run(
+        self, function: StepFunction, context: StepContext, order: Dispatch, timeout: float, report: Report
+    ) -> None:
+        async with self._slots:
+            outcome = await _attempt(function, context, order, timeout)
+        report(context.run_id, outcome)
+
+
+async def _attempt(
+    function: StepFunction, context: StepContext, order: Dispatch, timeout: float
+) -> StepFinished | StepFailed:
+    def failed(
+        code: str, message: str, *, definite: bool = False, retry_after: float | None = None
+    ) -> StepFailed:
+        return StepFailed(
+            order.node, order.attempt, code, message, definite, retry_after, order.dispatch, order.back
+        )
+
+    clock = asyncio.timeout(timeout)
+    try:
+        async with clock:
+            result = _plain(await _call(function, context))
+        return StepFinished(order.node, order.attempt, result, order.dispatch, order.back)
+    except Terminal as error:
+        return failed(error.code, str(error), definite=True)
+    except Retryable as error:
+        return failed("retryable", str(error), retry_after=error.retry_after)
+    except Exception as error:  # whatever a user's step raises is the attempt's outcome, not the engine's
+        if isinstance(error, TimeoutError) and clock.expired():
+            return failed("timeout", f"took longer than {timeout:g} s")
+        log.warning("step_raised", run=context.run_id, node=order.node, attempt=order.attempt, exc_info=True)
+        return failed("exception", f"{type(error).__name__}: {error}")
+
+
+async def _call(function: StepFunction, context: StepContext) -> Any:
+    if inspect.iscoroutinefunction(function):
+        return await function(context)
+    result = await asyncio.to_thread(function, context)
+    return await result if inspect.isawaitable(result) else result
+
+
+def _plain(result: Any) -> Any:
+    """The result as it will be read back. Raises TypeError when it is no JSON.
+
+    The first reader must see what a later one sees after a restart, so that it goes through JSON here.
+    """
+    if isinstance(result, BaseModel):
+        result = result.model_dump(mode="json")
+    try:
+        return orjson.loads(orjson.dumps(result))
+    except (TypeError, orjson.JSONEncodeError) as error:
+        raise TypeError(
+            f"a step returns JSON or a pydantic model, not {type(result).__name__}: {error}"
+        ) from error
+
+
+def _function(node: Any, back: bool) -> StepFunction:
+    function = node.compensate if back else node.run
+    if function is None or isinstance(function, Command):
+        raise Terminal(f"{node.name!r} does not run here", code="wrong_flow")
+    found: StepFunction = function
+    return found

@@ -1,0 +1,108 @@
+"""What waits for a partition's next batch: deliveries from the bus, and what happened in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bus.envelope import event_of
+from bus.port import Delivery
+from contracts.errors import MalformedMessage
+from orchestrator import wire
+from orchestrator.happenings import Happening
+from store.quarantine import quarantined
+
+__all__ = ["Arrival", "Inbox"]
+
+_FLUSH = 0.5  # seconds until confirmed outbox rows are deleted when nothing else is committed
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One thing that came: a delivery, or a happening of this process."""
+
+    run_id: str = ""
+    happening: Happening | None = None
+    delivery: Delivery | None = None
+
+    def read(self, partition: int, now: float) -> tuple[str, Happening] | dict[str, Any]:
+        """Which run, and what happened; or the quarantine's row when that can't be told."""
+        if self.happening is not None:
+            return self.run_id, self.happening
+        delivery = self.delivery
+        if delivery is None:
+            raise MalformedMessage("an arrival is a delivery or a happening")
+        event = None
+        try:
+            event = event_of(delivery.message)
+            return wire.read(event, partition)
+        except MalformedMessage as error:
+            message = delivery.message
+            return quarantined(
+                queue=delivery.queue,
+                reason="malformed",
+                detail=str(error),
+                workspace=event.workspace if event else "",
+                message_id=message.id,
+                content_type=message.content_type,
+                headers=message.headers,
+                body=message.body,
+                at=now,
+            )
+
+
+class Inbox:
+    """Gathers for one partition; a batch is whatever is there when the last commit is done."""
+
+    def __init__(self) -> None:
+        self._arrivals: deque[Arrival] = deque()
+        self._published: list[int] = []
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+
+    def happened(self, run_id: str, happening: Happening) -> None:
+        """Something of this process."""
+        self._arrivals.append(Arrival(run_id, happening))
+        self._wake.set()
+
+    def delivered(self, deliveries: Sequence[Delivery]) -> None:
+        """Messages from the partition's queue."""
+        self._arrivals.extend(Arrival(delivery=delivery) for delivery in deliveries)
+        self._wake.set()
+
+    def published(self, positions: Sequence[int]) -> None:
+        """Outbox rows that can go with the next commit."""
+        self._published.extend(positions)
+
+    def again(self, arrivals: Sequence[Arrival], published: Sequence[int]) -> None:
+        """Put back what could not be committed, in its order."""
+        self._arrivals.extendleft(reversed(arrivals))
+        self._published.extend(published)
+        self._wake.set()
+
+    async def take(self, most: int) -> tuple[list[Arrival], list[int]]:
+        """The next batch: at least one arrival, or positions that have waited long enough."""
+        while not self._arrivals:
+            self._wake.clear()
+            self._idle.set()
+            try:
+                async with asyncio.timeout(_FLUSH):
+                    await self._wake.wait()
+            except TimeoutError:
+                if self._published:
+                    break
+        self._idle.clear()
+        batch = [self._arrivals.popleft() for _ in range(min(most, len(self._arrivals)))]
+        published, self._published = self._published, []
+        return batch, published
+
+    async def idle(self, done: Callable[[], bool], limit: float) -> None:
+        """Return once nothing waits here and ``done()``, or after ``limit`` seconds."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + limit
+        # Asked again and again, because what is done depends on more than this inbox.
+        while (self._arrivals or not self._idle.is_set() or not done()) and loop.time() < end:  # noqa: ASYNC110
+            await asyncio.sleep(min(0.05, limit))

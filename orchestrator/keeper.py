@@ -1,0 +1,147 @@
+"""Keeps this process's leases, off the event loop's back.
+
+Renewal runs in a thread with a loop and a database connection of its own, so that a step that blocks
+the event loop doesn't cost the leases of every other run. (On SQLite the store is this process's
+alone, and a second writer would only stand in the first one's way: there it runs on the loop.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from contracts.errors import StoreError
+from orchestrator.clock import StoreClock
+from orchestrator.leases import Round, keep_leases, leave, release
+from store.database import Database
+
+__all__ = ["LeaseKeeper"]
+
+log = structlog.get_logger(__name__)
+
+
+class LeaseKeeper:
+    """Runs a round each ``renew`` seconds and hands it to ``on_round`` on the event loop.
+
+    ``valid()`` turns false before the lease ends in the store, by the monotonic clock, whatever else
+    has stopped: the owner then starts nothing and commits nothing.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        owner: str,
+        name: str,
+        lease: float,
+        renew: float,
+        clock: StoreClock,
+        on_round: Callable[[Round], None],
+        open_own: Callable[[], Awaitable[Database]] | None,
+    ) -> None:
+        self._database = database
+        self._owner = owner
+        self._name = name
+        self._lease = lease
+        self._renew = renew
+        self._clock = clock
+        self._on_round = on_round
+        self._open_own = open_own
+        self._valid_until = 0.0
+        self._leaving = False
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def valid(self) -> bool:
+        """Whether the leases certainly still hold."""
+        return time.monotonic() < self._valid_until
+
+    def start(self) -> None:
+        """Begin to keep leases."""
+        loop = asyncio.get_running_loop()
+        if self._open_own is None:
+            self._task = asyncio.create_task(self._keep(self._database, self._take_round))
+            return
+        open_own = self._open_own
+
+        def deliver(round: Round) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._take_round, round)
+
+        async def keep_apart() -> None:
+            database = await open_own()
+            try:
+                await self._keep(database, deliver)
+            finally:
+                await database.close()
+
+        self._thread = threading.Thread(
+            target=self._run_apart, args=(keep_apart,), name="antiphon-leases", daemon=True
+        )
+        self._thread.start()
+
+    def leave(self) -> None:
+        """Take no partition any more, and let the others count without this process."""
+        self._leaving = True
+
+    async def hand_over(self, partitions: list[int]) -> None:
+        """Give partitions up at once."""
+        await self._database.write(lambda connection: release(connection, self._owner, partitions))
+
+    async def stop(self) -> None:
+        """End, and forget this process in the store."""
+        self._stopping.set()
+        self._valid_until = 0.0
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, 10.0)
+        await self._database.write(lambda connection: leave(connection, self._owner))
+
+    def _run_apart(self, keep: Callable[[], Awaitable[None]]) -> None:
+        async def main() -> None:
+            await keep()
+
+        while not self._stopping.is_set():
+            try:
+                asyncio.run(main())
+            except Exception:  # the thread must outlive whatever goes wrong in it; leases lapse meanwhile
+                log.exception("lease_keeper_failed", owner=self._owner)
+                self._stopping.wait(self._renew)
+
+    def _take_round(self, round: Round) -> None:
+        try:
+            self._on_round(round)
+        except Exception:  # a round that could not be taken is followed by the next one
+            log.exception("lease_round_failed", owner=self._owner)
+
+    async def _keep(self, database: Database, deliver: Callable[[Round], None]) -> None:
+        while not self._stopping.is_set():
+            asked = time.monotonic()
+            try:
+                async with asyncio.timeout(self._lease):
+                    round = await database.write(
+                        lambda connection: keep_leases(
+                            connection,
+                            owner=self._owner,
+                            name=self._name,
+                            now=database.now(),
+                            lease=self._lease,
+                            leaving=self._leaving,
+                        )
+                    )
+            except (StoreError, TimeoutError) as error:
+                log.warning("leases_not_renewed", owner=self._owner, error=str(error) or type(error).__name__)
+            else:
+                self._clock.set(round.now, asked=asked, answered=time.monotonic())
+                # Counted from before the question, and short of the end by a tenth: this process stops
+                # first, then another may begin.
+                self._valid_until = asked + self._lease * 0.9
+                deliver(round)
+            await asyncio.sleep(max(0.0, self._renew - (time.monotonic() - asked)))

@@ -1,0 +1,158 @@
+"""Which orchestrator owns which partition, until when, and in which epoch.
+
+The table ``partitions`` is the only truth, and the store's clock the only time. Taking a partition
+grows its epoch; that, checked inside of each commit, is what stops an old owner. The lease only keeps
+two from working at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sqlalchemy import ColumnElement, Connection, delete, func, or_, select, update
+
+from contracts.errors import ConfigurationError
+from store import tables
+from store.bulk import insert_rows
+
+__all__ = ["Round", "keep_leases", "leave", "make_partitions", "release", "sweep_processes"]
+
+_partitions = tables.partitions.c
+_processes = tables.processes.c
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round of lease keeping came to. ``now`` is the store's clock.
+
+    ``owned`` maps partition to epoch. ``surplus`` are partitions that another orchestrator should
+    have: hand them over.
+    """
+
+    now: float
+    owned: dict[int, int] = field(default_factory=dict)
+    surplus: tuple[int, ...] = ()
+
+
+def make_partitions(connection: Connection, count: int) -> int:
+    """Make the partitions of a new store; the number of an old one is fixed and must be the same.
+
+    Raises ConfigurationError when the store was made with another number.
+    """
+    found = int(connection.execute(select(func.count()).select_from(tables.partitions)).scalar_one())
+    if found == 0:
+        insert_rows(connection, tables.partitions, [{"id": n} for n in range(count)], on_conflict="ignore")
+        return count
+    if found != count:
+        raise ConfigurationError(
+            f"this store was made with {found} partitions, and the setting says {count}: the number is "
+            f"fixed when a store is made; set ANTIPHON_PARTITIONS={found}"
+        )
+    return found
+
+
+def keep_leases(
+    connection: Connection,
+    *,
+    owner: str,
+    name: str,
+    now: ColumnElement[float],
+    lease: float,
+    leaving: bool = False,
+) -> Round:
+    """One round: show that ``owner`` lives, renew what it holds, take what is free and due to it.
+
+    ``leaving``: take nothing new.
+    """
+    reading = float(connection.execute(select(now)).scalar_one())
+    _show_life(connection, owner, name, reading, lease, leaving)
+    rows = connection.execute(
+        select(_partitions.id, _partitions.owner, _partitions.epoch, _partitions.lease_until).order_by(
+            _partitions.id
+        )
+    ).all()
+    mine = {row.id: row.epoch for row in rows if row.owner == owner and row.lease_until > reading}
+    if mine:
+        connection.execute(
+            update(tables.partitions)
+            .where(_partitions.owner == owner, _partitions.id.in_(mine))
+            .values(lease_until=reading + lease)
+        )
+    share = _share(connection, owner, len(rows), reading)
+    if leaving:
+        return Round(reading, mine)
+    free = [row.id for row in rows if row.owner is None or row.lease_until <= reading]
+    for partition in free[: max(0, share - len(mine))]:
+        epoch = _take(connection, partition, owner, reading, lease)
+        if epoch is not None:
+            mine[partition] = epoch
+    surplus = tuple(sorted(mine, reverse=True)[: max(0, len(mine) - share)])
+    return Round(reading, mine, surplus)
+
+
+def release(connection: Connection, owner: str, partitions: Iterable[int]) -> None:
+    """Give partitions up, so that the next owner need not wait for the lease to end."""
+    connection.execute(
+        update(tables.partitions)
+        .where(_partitions.owner == owner, _partitions.id.in_(list(partitions)))
+        .values(owner=None, lease_until=0.0)
+    )
+
+
+def leave(connection: Connection, owner: str) -> None:
+    """The process is gone for good."""
+    connection.execute(delete(tables.processes).where(_processes.id == owner))
+
+
+def sweep_processes(connection: Connection, before: float) -> None:
+    """Forget processes that have not lived since ``before``."""
+    connection.execute(delete(tables.processes).where(_processes.alive_until < before))
+
+
+def _show_life(
+    connection: Connection, owner: str, name: str, now: float, lease: float, leaving: bool
+) -> None:
+    row = {
+        "id": owner,
+        "role": "leaving" if leaving else "orchestrator",
+        "name": name,
+        "started_at": now,
+        "alive_until": now + lease,
+    }
+    changed = connection.execute(
+        update(tables.processes)
+        .where(_processes.id == owner)
+        .values(alive_until=row["alive_until"], role=row["role"])
+    )
+    if changed.rowcount == 0:
+        insert_rows(connection, tables.processes, [row], on_conflict="ignore")
+
+
+def _share(connection: Connection, owner: str, partitions: int, now: float) -> int:
+    """How many partitions are due to this orchestrator: the first in order get what is left over."""
+    living = sorted(
+        connection.execute(
+            select(_processes.id).where(_processes.role == "orchestrator", _processes.alive_until > now)
+        ).scalars()
+    )
+    if owner not in living:
+        return 0
+    least, rest = divmod(partitions, len(living))
+    return least + (1 if living.index(owner) < rest else 0)
+
+
+def _take(connection: Connection, partition: int, owner: str, now: float, lease: float) -> int | None:
+    """Take a free partition; None when somebody else was faster."""
+    taken = connection.execute(
+        update(tables.partitions)
+        .where(
+            _partitions.id == partition,
+            or_(_partitions.owner.is_(None), _partitions.lease_until <= now),
+        )
+        .values(owner=owner, epoch=_partitions.epoch + 1, lease_until=now + lease)
+    )
+    if taken.rowcount != 1:
+        return None
+    epoch: int = connection.execute(select(_partitions.epoch).where(_partitions.id == partition)).scalar_one()
+    return epoch

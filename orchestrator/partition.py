@@ -1,0 +1,294 @@
+"""One partition at work: batches of happenings, one commit each, by its owner alone."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from bus.port import Bus, Delivery, Outgoing, Subscription
+from contracts.errors import BusError, Fenced, StoreError
+from orchestrator import wire
+from orchestrator.announcer import Announcer
+from orchestrator.batch import Batch
+from orchestrator.catalog import Catalog
+from orchestrator.clock import StoreClock
+from orchestrator.executor import Executor
+from orchestrator.happenings import (
+    Happening,
+    OwnerChanged,
+    StartRequested,
+    StepFailed,
+    StepFinished,
+    TimerFired,
+    mark_of,
+)
+from orchestrator.inbox import Arrival, Inbox
+from orchestrator.journal import Commit, Journal
+from orchestrator.relay import Relay
+from orchestrator.run import Run
+from orchestrator.timers import Timers
+from orchestrator.turn import Rules
+
+__all__ = ["Partition", "Shop"]
+
+log = structlog.get_logger(__name__)
+
+_MOST_IN_MEMORY = 2_000  # runs that are not at work here; those at work always are
+_RETRY_PAUSE = 0.25
+_OTHER_VERSION_PAUSE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """What the partitions of one process share."""
+
+    bus: Bus
+    journal: Journal
+    catalog: Catalog
+    rules: Rules
+    executor: Executor
+    announcer: Announcer
+    clock: StoreClock
+    valid: Callable[[], bool]  # whether the leases certainly hold
+    partitions: int
+    prefetch: int
+
+
+class Partition:
+    """Owns one partition in one epoch, from ``start`` to ``stop``."""
+
+    def __init__(self, number: int, epoch: int, shop: Shop) -> None:
+        self.number = number
+        self.epoch = epoch
+        self._shop = shop
+        self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._inbox = Inbox()
+        self._relay = Relay(shop.bus, shop.journal, self._inbox.published)
+        self._timers = Timers(shop.journal, number, clock=shop.clock, fire=self._fire)
+        # Positions go on growing from one owner to the next, and ids of commits never come again.
+        self._positions = itertools.count(epoch << 32)
+        self._commits = (f"{epoch}.{shop.clock():.6f}.{count}" for count in itertools.count())
+        self._subscription: Subscription | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._draining = False
+        self.fenced = asyncio.Event()
+
+    @property
+    def outbox_depth(self) -> int:
+        """Messages committed here and not confirmed by the broker yet."""
+        return self._relay.depth
+
+    async def start(self) -> None:
+        """Take over: what was at work goes on, what was not published is, then new messages are read."""
+        shop = self._shop
+        left = await shop.journal.outbox(self.number)
+        if left:
+            self._positions = itertools.count(max(self.epoch << 32, left[-1].position + 1))
+        self._relay.put(left)
+        self._relay.start()
+        for run in await shop.journal.busy(self.number):
+            self._runs[run.id] = run
+            self._inbox.happened(run.id, OwnerChanged())
+        self._timers.start()
+        self._subscription = await shop.bus.subscribe(
+            wire.partition_queue(self.number).name, prefetch=shop.prefetch
+        )
+        self._tasks = [
+            asyncio.create_task(self._receive(self._subscription)),
+            asyncio.create_task(self._work()),
+        ]
+
+    async def stop(self, *, grace: float = 0.0) -> None:
+        """Stop. With ``grace`` seconds, steps that are at work here may end, and the outbox is emptied."""
+        self._draining = True
+        if self._subscription is not None:
+            await self._subscription.close()
+        await self._timers.stop()
+        if grace > 0:
+            await self._inbox.idle(lambda: not any(run.busy for run in self._runs.values()), grace)
+            await self._relay.stop(grace)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._relay.stop(0.0)
+        for run in self._runs.values():
+            for node in run.active:
+                self._shop.executor.abandon(run.id, node)
+
+    # --- what comes in ------------------------------------------------------------------------
+
+    def report(self, run_id: str, outcome: StepFinished | StepFailed) -> None:
+        """A step that ran here has ended."""
+        self._inbox.happened(run_id, outcome)
+
+    def _fire(self, run_id: str, name: str) -> None:
+        self._inbox.happened(run_id, TimerFired(name))
+
+    async def _receive(self, subscription: Subscription) -> None:
+        while deliveries := await subscription.receive(self._shop.prefetch):
+            self._inbox.delivered(deliveries)
+
+    # --- the loop -----------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        while True:
+            arrivals, published = await self._inbox.take(self._shop.prefetch)
+            try:
+                await self._turn(arrivals, published)
+            except Fenced as fenced:
+                log.warning("fenced", partition=self.number, epoch=self.epoch, reason=str(fenced))
+                self.fenced.set()
+                return
+            except (StoreError, BusError) as error:
+                log.warning("batch_postponed", partition=self.number, error=str(error))
+                await asyncio.sleep(_RETRY_PAUSE)
+                self._inbox.again(arrivals, published)
+            except Exception:
+                # One batch must not end the partition. Message by message, the bad one shows.
+                log.exception("batch_failed", partition=self.number, size=len(arrivals))
+                await self._one_by_one(arrivals, published)
+
+    async def _one_by_one(self, arrivals: Sequence[Arrival], published: Sequence[int]) -> None:
+        self._inbox.published(published)
+        for arrival in arrivals:
+            self._runs.pop(arrival.run_id, None)
+            try:
+                await self._turn([arrival], [])
+            except (StoreError, BusError):
+                self._inbox.again([arrival], [])
+                await asyncio.sleep(_RETRY_PAUSE)
+            except Exception:
+                log.exception("message_refused", partition=self.number, run=arrival.run_id)
+                self._runs.pop(arrival.run_id, None)
+                if arrival.delivery is not None and self._subscription is not None:
+                    await self._subscription.reject([arrival.delivery])
+
+    async def _turn(self, arrivals: Sequence[Arrival], published: Sequence[int]) -> None:
+        commit = Commit(self.number, self.epoch, next(self._commits))
+        commit.published.extend(published)
+        happenings: list[tuple[Arrival, str, Happening]] = []
+        for arrival in arrivals:
+            read = arrival.read(self.number, self._shop.clock())
+            if isinstance(read, dict):
+                commit.refused.append(read)
+            else:
+                happenings.append((arrival, *read))
+        batch = await self._prepare(commit, happenings)
+        try:
+            later = await self._decide(batch, happenings)
+            await self._commit(batch)
+        except BaseException:
+            # In memory these runs are ahead of the journal now.
+            for run_id in batch.changes:
+                self._runs.pop(run_id, None)
+            raise
+        await self._settle(batch, [arrival.delivery for arrival in arrivals if arrival.delivery], later)
+
+    async def _prepare(self, commit: Commit, happenings: Sequence[tuple[Arrival, str, Happening]]) -> Batch:
+        shop = self._shop
+        unknown = {run_id for _, run_id, _ in happenings if run_id not in self._runs}
+        if unknown:
+            self._runs.update(await shop.journal.load(list(unknown)))
+        starting = [
+            run_id
+            for _, run_id, happening in happenings
+            if isinstance(happening, StartRequested) and run_id not in self._runs
+        ]
+        early = await shop.journal.early(starting) if starting else {}
+        return Batch(
+            partition=self.number,
+            partitions=shop.partitions,
+            commit=commit,
+            runs=self._runs,
+            catalog=shop.catalog,
+            rules=shop.rules,
+            now=shop.clock(),
+            next_position=lambda: next(self._positions),
+            early=early,
+        )
+
+    async def _decide(
+        self, batch: Batch, happenings: Sequence[tuple[Arrival, str, Happening]]
+    ) -> list[Delivery]:
+        """Decide each; returns the deliveries that must wait for another version of the app."""
+        marks = [(run_id, mark) for _, run_id, happening in happenings if (mark := mark_of(happening))]
+        taken = await self._shop.journal.marked(marks) if marks else set()
+        later: list[Delivery] = []
+        for arrival, run_id, happening in happenings:
+            mark = mark_of(happening)
+            if mark is not None:
+                if (run_id, mark) in taken:
+                    continue
+                taken.add((run_id, mark))
+            if batch.take(run_id, happening):
+                if mark is not None:
+                    batch.mark(run_id, mark)
+            elif arrival.delivery is not None:
+                later.append(arrival.delivery)
+        return later
+
+    async def _commit(self, batch: Batch) -> None:
+        """Commit, and again for as long as the store does not say; what was decided stays decided."""
+        commit = batch.finish()
+        while not commit.empty:
+            await self._wait_for_the_lease()
+            try:
+                await self._shop.journal.commit(commit)
+                return
+            except Fenced:
+                raise
+            except StoreError as error:
+                log.warning("commit_unanswered", partition=self.number, commit=commit.id, error=str(error))
+                await asyncio.sleep(_RETRY_PAUSE)
+
+    async def _settle(self, batch: Batch, deliveries: Sequence[Delivery], later: Sequence[Delivery]) -> None:
+        """All of this is after the commit; a crash from here on repeats it, and repeats are harmless."""
+        shop = self._shop
+        changes = batch.changes.values()
+        for change in changes:
+            self._relay.put(change.posts)
+            for name, due_at in change.timers.items():
+                if due_at is not None:
+                    self._timers.add(change.run.id, name, due_at)
+            shop.announcer.facts(change.run, change.facts)
+        for start, outcome in batch.answers:
+            shop.announcer.answer(start, outcome)
+        for run_id, node in batch.abandoned:
+            shop.executor.abandon(run_id, node)
+        if not self._draining:
+            for run, flow, order in batch.dispatches:
+                shop.executor.dispatch(run, flow, order, self.report)
+        self._forget(batch)
+        if later:
+            queue = wire.partition_queue(self.number).name
+            await shop.bus.publish(
+                *(Outgoing(delivery.message, queue, delay=_OTHER_VERSION_PAUSE) for delivery in later)
+            )
+        if deliveries and self._subscription is not None:
+            await self._subscription.ack(deliveries)
+
+    def _forget(self, batch: Batch) -> None:
+        """A run that waits costs a row, not memory: what ended goes, and the longest unused."""
+        for run_id in batch.changes:
+            run = self._runs.get(run_id)
+            if run is None:
+                continue
+            if run.ended:
+                del self._runs[run_id]
+            else:
+                self._runs.move_to_end(run_id)
+        spare = len(self._runs) - _MOST_IN_MEMORY
+        if spare > 0:
+            idle = [run_id for run_id, run in self._runs.items() if not run.busy]
+            for run_id in idle[:spare]:
+                del self._runs[run_id]
+
+    async def _wait_for_the_lease(self) -> None:
+        """Commit nothing while the lease may have ended; a newer owner fences this one for good."""
+        while not self._shop.valid():  # noqa: ASYNC110 - told by the monotonic clock, which wakes nobody
+            await asyncio.sleep(_RETRY_PAUSE)

@@ -1,0 +1,187 @@
+"""The orchestrator: owns its share of the partitions, for as long as its leases hold."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import structlog
+
+from bus.port import Bus, Queue
+from contracts.errors import AntiphonError
+from orchestrator import wire
+from orchestrator.announcer import Announcer
+from orchestrator.catalog import Catalog
+from orchestrator.clock import StoreClock
+from orchestrator.correlator import Correlator
+from orchestrator.executor import Executor
+from orchestrator.flow import Flow
+from orchestrator.journal import Journal
+from orchestrator.keeper import LeaseKeeper
+from orchestrator.leases import Round, make_partitions
+from orchestrator.partition import Partition, Shop
+from orchestrator.turn import Rules
+from store.database import Database
+from store.live.port import Live
+
+__all__ = ["Orchestrator"]
+
+log = structlog.get_logger(__name__)
+
+
+class Orchestrator:
+    """One process of the calling half. Any number of them share the partitions.
+
+    ``open_own`` opens a second database for the lease keeper's thread; None keeps leases on the event
+    loop (SQLite). Times are in seconds.
+    """
+
+    def __init__(
+        self,
+        flows: Iterable[Flow],
+        *,
+        bus: Bus,
+        database: Database,
+        live: Live,
+        check: Callable[[str, Any], None],
+        incarnation: str,
+        name: str = "orchestrator",
+        partitions: int = 16,
+        lease: float = 5.0,
+        renew: float = 1.0,
+        prefetch: int = 200,
+        steps_at_once: int = 1000,
+        default_workspace: str | None = None,
+        open_own: Callable[[], Awaitable[Database]] | None = None,
+        rng: Callable[[], float] = random.random,
+    ) -> None:
+        self.incarnation = incarnation
+        self.catalog = Catalog(flows)
+        self._bus = bus
+        self._database = database
+        self._partition_count = partitions
+        self._clock = StoreClock()
+        self._announcer = Announcer(live)
+        self._executor = Executor(most=steps_at_once)
+        self._keeper = LeaseKeeper(
+            database,
+            owner=incarnation,
+            name=name,
+            lease=lease,
+            renew=renew,
+            clock=self._clock,
+            on_round=self._take_round,
+            open_own=open_own,
+        )
+        self._shop = Shop(
+            bus=bus,
+            journal=Journal(database),
+            catalog=self.catalog,
+            rules=Rules(check=check, flow=self.catalog.find, rng=rng),
+            executor=self._executor,
+            announcer=self._announcer,
+            clock=self._clock,
+            valid=self._keeper.valid,
+            partitions=partitions,
+            prefetch=prefetch,
+        )
+        self._correlator = Correlator(
+            self.catalog,
+            bus=bus,
+            database=database,
+            check=check,
+            partitions=partitions,
+            clock=self._clock,
+            default_workspace=default_workspace,
+        )
+        self._partitions: dict[int, Partition] = {}
+        self._changing: dict[int, asyncio.Task[None]] = {}
+        self._stopping = False
+
+    @property
+    def owned(self) -> dict[int, int]:
+        """The partitions at work here, and their epochs."""
+        return {number: partition.epoch for number, partition in self._partitions.items()}
+
+    def queues(self) -> list[Queue]:
+        """Every queue of the calling half."""
+        partitions = [wire.partition_queue(number) for number in range(self._partition_count)]
+        return [*partitions, *self._correlator.queues()]
+
+    async def start(self) -> None:
+        """Join the others. Raises ConfigurationError when the store has another number of partitions."""
+        await self._database.write(lambda connection: make_partitions(connection, self._partition_count))
+        await self._bus.declare(*self.queues())
+        self._announcer.start()
+        self._keeper.start()
+        await self._correlator.start()
+
+    async def stop(self, *, grace: float = 10.0) -> None:
+        """Hand the partitions over: what is at work may end, what is committed is published."""
+        self._stopping = True
+        self._keeper.leave()
+        await self._correlator.stop()
+        await asyncio.gather(*self._changing.values(), return_exceptions=True)
+        numbers = list(self._partitions)
+        await asyncio.gather(*(self._partitions[number].stop(grace=grace) for number in numbers))
+        self._partitions.clear()
+        await self._executor.stop(0.0)
+        try:
+            await self._keeper.hand_over(numbers)
+            await self._keeper.stop()
+        except AntiphonError as error:
+            # The leases then end by themselves; that only takes longer.
+            log.warning("not_handed_over", partitions=numbers, error=str(error))
+        await self._announcer.stop()
+
+    # --- rounds of the lease keeper -----------------------------------------------------------
+
+    def _take_round(self, round: Round) -> None:
+        if self._stopping:
+            return
+        for number in list(self._partitions):
+            partition = self._partitions[number]
+            if round.owned.get(number) != partition.epoch or partition.fenced.is_set():
+                self._change(number, self._drop(number))
+            elif number in round.surplus:
+                self._change(number, self._hand_over(number))
+        for number, epoch in round.owned.items():
+            if number not in self._partitions and number not in round.surplus:
+                self._change(number, self._take_over(number, epoch))
+
+    def _change(self, number: int, change: Any) -> None:
+        """One change of a partition at a time; the next round asks again for what is still to do."""
+        if number in self._changing:
+            change.close()
+            return
+        task = asyncio.create_task(change)
+        self._changing[number] = task
+        task.add_done_callback(lambda done: self._changed(number, done))
+
+    def _changed(self, number: int, task: asyncio.Task[None]) -> None:
+        self._changing.pop(number, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("partition_change_failed", partition=number, error=str(error), exc_info=error)
+
+    async def _take_over(self, number: int, epoch: int) -> None:
+        partition = Partition(number, epoch, self._shop)
+        try:
+            await partition.start()
+        except BaseException:
+            await partition.stop()
+            raise
+        self._partitions[number] = partition
+        log.info("partition_taken", partition=number, epoch=epoch, owner=self.incarnation)
+
+    async def _drop(self, number: int) -> None:
+        partition = self._partitions.pop(number)
+        await partition.stop()
+        log.warning("partition_lost", partition=number, epoch=partition.epoch, owner=self.incarnation)
+
+    async def _hand_over(self, number: int) -> None:
+        partition = self._partitions.pop(number)
+        await partition.stop(grace=2.0)
+        await self._keeper.hand_over([number])
+        log.info("partition_handed_over", partition=number, epoch=partition.epoch, owner=self.incarnation)

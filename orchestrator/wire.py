@@ -1,0 +1,300 @@
+"""What travels to a partition and from it: happenings as messages, effects as messages.
+
+Each is a CloudEvent. Ids are derived from their cause, so that sending again sends the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from typing import Any
+
+import orjson
+
+from bus.envelope import message_of, publication
+from bus.port import COMMANDS, PARTITIONS, Outgoing, Queue
+from bus.port import Binding as QueueBinding
+from contracts.envelope import Event, derive_id
+from contracts.errors import MalformedMessage
+from orchestrator.effects import AnswerParent, ForwardEvent, PublishEvent, SendCommand
+from orchestrator.happenings import (
+    CancelRequested,
+    ChildEnded,
+    EventArrived,
+    Happening,
+    PauseRequested,
+    ResumeRequested,
+    RetryRequested,
+    SignalArrived,
+    StartRequested,
+    StepFailed,
+    StepFinished,
+)
+from orchestrator.run import Run
+
+__all__ = [
+    "child_ended",
+    "command",
+    "correlated",
+    "digest_of",
+    "event_source",
+    "forwarded",
+    "partition_of",
+    "partition_queue",
+    "published",
+    "read",
+    "request",
+    "start",
+    "to_partition",
+]
+
+SOURCE = "/antiphon/orchestrator"
+_START = "antiphon.start.v1"
+_REPLY = "antiphon.reply.v1"
+_EVENT = "antiphon.event.v1"
+_CHILD = "antiphon.child.v1"
+_BACK = ":c"  # the suffix of a compensation's command id
+
+
+def partition_of(run_id: str, partitions: int) -> int:
+    """The partition of a run: a hash of its id, the same in every process and for ever."""
+    return zlib.crc32(run_id.encode()) % partitions
+
+
+def digest_of(input: dict[str, Any]) -> str:
+    """A digest of an input that does not depend on the order of its fields."""
+    return hashlib.sha256(orjson.dumps(input, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def partition_queue(partition: int) -> Queue:
+    """The queue of one partition: its owner alone consumes it, in order."""
+    return Queue(f"partition.{partition}", (QueueBinding(PARTITIONS, str(partition)),), single_active=True)
+
+
+def to_partition(partition: int, event: Event) -> Outgoing:
+    """An event on its way to a partition's owner."""
+    return Outgoing(message_of(event), routing_key=str(partition), exchange=PARTITIONS)
+
+
+def event_source(run: Run) -> str:
+    """Who says what a run emits."""
+    return f"/{run.workspace}/flows/{run.flow}"
+
+
+# --- to a partition ---------------------------------------------------------------------------
+
+
+def start(asked: StartRequested, at: float) -> Outgoing:
+    """A start. The message's id is the start's, so that a repeat is the same start."""
+    data = {
+        "run_id": asked.run_id,
+        "flow": asked.flow,
+        "version": asked.version,
+        "key": asked.key,
+        "input": asked.input,
+        "input_digest": asked.input_digest,
+        "parent": asked.parent,
+        "linked_from": asked.linked_from,
+        "begin_at": asked.begin_at,
+        "results": asked.results,
+    }
+    extensions = {"answerto": asked.answer_to, "traceparent": asked.traceparent}
+    event = Event.create(
+        _START,
+        data,
+        id=asked.message_id,
+        source=SOURCE,
+        at=at,
+        workspace=asked.workspace,
+        correlation=asked.correlation,
+        causation=asked.causation,
+        extensions={name: value for name, value in extensions.items() if value},
+    )
+    return to_partition(asked.partition, event)
+
+
+def request(
+    verb: str, run_id: str, partition: int, data: dict[str, Any], *, id: str, at: float, workspace: str
+) -> Outgoing:
+    """Something that a person asks of a run: signal, cancel, retry, pause, resume."""
+    event = Event.create(
+        f"antiphon.{verb}.v1", {"run_id": run_id, **data}, id=id, source=SOURCE, at=at, workspace=workspace
+    )
+    return to_partition(partition, event)
+
+
+def correlated(event: Event, workspace: str, run_id: str, partition: int, at: float) -> Outgoing:
+    """An event of the choreographed half, for the run that it is correlated to."""
+    data = {"run_id": run_id, "type": event.type, "data": event.data}
+    forward = Event.create(
+        _EVENT,
+        data,
+        id=derive_id("correlated", event.source, event.id, run_id),
+        source=SOURCE,
+        at=at,
+        workspace=workspace,
+        correlation=event.correlation,
+        causation=event.id,
+    )
+    return to_partition(partition, forward)
+
+
+def read(event: Event, partition: int) -> tuple[str, Happening]:
+    """Which run a partition's message is about, and what happened. Raises MalformedMessage."""
+    try:
+        if event.type == _REPLY:
+            return event.extensions["runid"], _read_reply(event)
+        data = event.data
+        return data["run_id"], _read(event, data, partition)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise MalformedMessage(
+            f"{event.type} {event.id}: not as a partition's message must be: {type(error).__name__} {error}"
+        ) from error
+
+
+def _read(event: Event, data: dict[str, Any], partition: int) -> Happening:
+    verb = event.type.removeprefix("antiphon.").removesuffix(".v1")
+    match verb:
+        case "start":
+            return StartRequested(
+                message_id=event.id,
+                run_id=data["run_id"],
+                partition=partition,
+                workspace=event.workspace,
+                flow=data["flow"],
+                version=data["version"],
+                key=data["key"],
+                input=data["input"],
+                input_digest=data["input_digest"],
+                correlation=event.correlation,
+                causation=event.causation,
+                traceparent=event.extensions.get("traceparent"),
+                answer_to=event.extensions.get("answerto"),
+                parent=data["parent"],
+                linked_from=data["linked_from"],
+                begin_at=data["begin_at"],
+                results=data["results"] or {},
+            )
+        case "event":
+            return EventArrived(event.id, data["type"], data["data"])
+        case "signal":
+            return SignalArrived(event.id, data["name"], data["data"], data["actor"])
+        case "retry":
+            return RetryRequested(event.id, data["reason"], data["actor"], data.get("from_node"))
+        case "child":
+            return ChildEnded(
+                event.id, data["node"], data["child"], data["status"], data["result"], data["error"]
+            )
+        case "cancel":
+            return CancelRequested(event.id, data["reason"], data["actor"])
+        case "pause":
+            return PauseRequested(event.id, data["reason"], data["actor"])
+        case "resume":
+            return ResumeRequested(event.id, data["reason"], data["actor"])
+        case _:
+            raise MalformedMessage(f"a partition takes no {event.type!r}")
+
+
+def _read_reply(event: Event) -> Happening:
+    node, attempt = event.extensions["node"], int(event.extensions["attempt"])
+    back = (event.causation or "").endswith(_BACK)
+    data = event.data
+    if data["outcome"] == "done":
+        return StepFinished(node, attempt, data["result"], back=back)
+    if data["outcome"] not in ("refused", "failed"):
+        raise MalformedMessage(f"a reply's outcome is done, refused or failed, not {data['outcome']!r}")
+    return StepFailed(
+        node,
+        attempt,
+        str(data["error"]["code"]),
+        str(data["error"]["message"]),
+        definite=data["outcome"] == "refused",
+        retry_after=data.get("retry_after"),
+        back=back,
+    )
+
+
+# --- from a partition -------------------------------------------------------------------------
+
+
+def command(run: Run, effect: SendCommand, at: float) -> Outgoing:
+    """A command to a service."""
+    command_id = derive_id("command", run.id, effect.node) + (_BACK if effect.back else "")
+    event = _of_run(
+        run,
+        effect.type,
+        effect.data,
+        id=command_id,
+        at=at,
+        extensions={
+            "runid": run.id,
+            "node": effect.node,
+            "attempt": str(effect.attempt),
+            "replyto": str(run.partition),
+        },
+    )
+    return Outgoing(message_of(event), routing_key=effect.service, exchange=COMMANDS)
+
+
+def published(run: Run, effect: PublishEvent, at: float) -> tuple[Outgoing, dict[str, Any]]:
+    """An emitted event, and its row in ``events``."""
+    event = _of_run(run, effect.type, effect.data, id=effect.event_id, at=at, subject=effect.subject)
+    row = {
+        "source": event.source,
+        "id": event.id,
+        "workspace": run.workspace,
+        "type": event.type,
+        "correlation": run.correlation,
+        "causation": run.id,
+        "subject": effect.subject,
+        "at": at,
+    }
+    return publication(event), row
+
+
+def child_ended(run: Run, effect: AnswerParent, at: float) -> Outgoing:
+    """What a parent is told when its child has ended."""
+    data = {
+        "run_id": effect.parent["run_id"],
+        "node": effect.parent["node"],
+        "child": run.id,
+        "status": effect.status,
+        "result": effect.result,
+        "error": effect.error,
+    }
+    event = _of_run(run, _CHILD, data, id=derive_id("child", run.id), at=at)
+    return to_partition(effect.parent["partition"], event)
+
+
+def forwarded(run: Run, effect: ForwardEvent, partition: int, at: float) -> Outgoing:
+    """An event for an ended run, on its way to the run made from it."""
+    data = {"run_id": effect.run_id, "type": effect.type, "data": effect.data}
+    event = _of_run(run, _EVENT, data, id=derive_id("forward", effect.message_id, effect.run_id), at=at)
+    return to_partition(partition, event)
+
+
+def _of_run(
+    run: Run,
+    type: str,
+    data: Any,
+    *,
+    id: str,
+    at: float,
+    subject: str | None = None,
+    extensions: dict[str, str] | None = None,
+) -> Event:
+    more = dict(extensions or {})
+    if run.traceparent:
+        more["traceparent"] = run.traceparent
+    return Event.create(
+        type,
+        data,
+        id=id,
+        source=event_source(run),
+        at=at,
+        workspace=run.workspace,
+        correlation=run.correlation,
+        causation=run.id,
+        subject=subject,
+        extensions=more,
+    )

@@ -1,0 +1,52 @@
+"""The quarantine's rows: what could not be read, verified or validated is kept with the reason."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from contracts.envelope import derive_id
+
+__all__ = ["quarantined"]
+
+_MOST_TEXT = 4_000
+
+
+def quarantined(
+    *,
+    queue: str,
+    reason: str,
+    detail: str,
+    workspace: str,
+    message_id: str,
+    content_type: str,
+    headers: Mapping[str, object],
+    body: bytes,
+    at: float,
+) -> dict[str, Any]:
+    """A row of ``quarantine``. The same message refused twice for the same reason is one row."""
+    return {
+        "id": derive_id(queue, message_id, reason, hashlib.sha256(body).hexdigest()),
+        "workspace": _storable(workspace),
+        "queue": queue,
+        "reason": reason,
+        "detail": _storable(detail),
+        "message_id": _storable(message_id) or None,
+        "content_type": _storable(content_type),
+        "headers": orjson.dumps({name: _shown(value) for name, value in headers.items()}).decode(),
+        "body": body,
+        "received_at": at,
+        "status": "held",
+    }
+
+
+def _shown(value: object) -> object:
+    return value if isinstance(value, bool | int | float) else _storable(str(value))
+
+
+def _storable(text: str) -> str:
+    """Text that every database takes: no NUL, no lone surrogates, not too long."""
+    return text.replace("\x00", "�").encode("utf-8", "replace").decode()[:_MOST_TEXT]
