@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def install(packages: Sequence[str]) -> None:
             f"{wanted} not found, and only root on Debian or Ubuntu can install it here; install {wanted}, "
             "or point ANTIPHON_TEST_AMQP_URL, _DATABASE_URL and _REDIS_URL at running ones"
         )
+    sys.stderr.write(f"Installing {wanted} with apt-get ...\n")
     ours = not POLICY.exists()
     if ours:
         POLICY.write_text("#!/bin/sh\nexit 101\n")

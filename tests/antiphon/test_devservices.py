@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -205,3 +206,38 @@ def test_the_newest_version_of_a_binary_is_taken(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "postgres").touch()
     assert find("postgres", [f"{tmp_path}/*/bin/postgres"]) == tmp_path / "17" / "bin" / "postgres"
+
+
+def test_the_command_prints_the_settings_and_stays_until_it_is_ended(postgres: Postgres) -> None:
+    """`python -m antiphon.devservices` gives export lines with a fresh database, and ends at SIGTERM with 0."""
+    with running_command(postgres.url("any")) as command:
+        assert command.stdout is not None
+        lines = [command.stdout.readline().strip() for _ in range(3)]
+        assert lines[0] == "export ANTIPHON_AMQP_URL=amqp://rabbit.test/"
+        assert lines[2] == "export ANTIPHON_REDIS_URL=redis://redis.test"
+        database = lines[1].partition("=")[2]
+        assert psql(database, "SELECT 1") == "1"
+        command.send_signal(signal.SIGTERM)
+        assert command.wait(15) == 0
+
+
+def test_the_command_ends_with_the_reason_when_a_service_cannot_be_had() -> None:
+    """Nobody waits for what will never come: exit code 1, and the reason on stderr."""
+    with running_command("postgresql://u@127.0.0.1:1/any") as command:
+        _, said = command.communicate(timeout=15)
+        assert command.returncode == 1
+        assert "PostgreSQL refused" in said
+
+
+@contextlib.contextmanager
+def running_command(database_url: str) -> Iterator[subprocess.Popen[str]]:
+    environment = {
+        **os.environ,
+        "ANTIPHON_TEST_AMQP_URL": "amqp://rabbit.test/",
+        "ANTIPHON_TEST_DATABASE_URL": database_url,
+        "ANTIPHON_TEST_REDIS_URL": "redis://redis.test",
+    }
+    arguments = [sys.executable, "-m", "antiphon.devservices"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(arguments, env=environment, stdout=pipe, stderr=pipe, text=True) as command:
+        yield command
