@@ -41,6 +41,10 @@ def unavailable(reason: ServiceUnavailable) -> NoReturn:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # What a developer's shell has set for a running Antiphon must not leak into what the tests check.
+    for name in [name for name in os.environ if name.startswith("ANTIPHON_")]:
+        if not name.startswith("ANTIPHON_TEST_"):
+            del os.environ[name]
     config.stash[SERVICES] = DevServices()
 
 

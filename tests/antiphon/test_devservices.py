@@ -209,7 +209,7 @@ def test_the_newest_version_of_a_binary_is_taken(tmp_path: Path) -> None:
 
 
 def test_the_command_prints_the_settings_and_stays_until_it_is_ended(postgres: Postgres) -> None:
-    """`python -m antiphon.devservices` gives export lines with a fresh database, and ends at SIGTERM with 0."""
+    """`python -m antiphon.devservices` gives export lines and a fresh database, and SIGTERM ends it well."""
     with running_command(postgres.url("any")) as command:
         assert command.stdout is not None
         lines = [command.stdout.readline().strip() for _ in range(3)]
