@@ -17,7 +17,7 @@ __all__ = ["AuditEntry", "list_audit"]
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One thing that somebody did. ``target`` is like ``run/<id>``."""
+    """One thing that somebody did. ``target`` is ``run/<id>``, or a letter's id or group."""
 
     seq: int
     at: float

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, Table, or_, select
+from sqlalchemy import Connection, Row, Table, select
 
 from store.tables import audit, dead_letters, events, history, reactions, runs
 
@@ -52,15 +52,16 @@ def read_story(conn: Connection, workspace: str, correlation: str) -> StoryRows 
     histories: dict[str, list[RowData]] = {run["id"]: [] for run in found["runs"]}
     for fact in facts:
         histories.setdefault(fact["run_id"], []).append(fact)
-    targets = [f"run/{run['id']}" for run in found["runs"]]
-    targets += [f"dead-letter/{letter['id']}" for letter in found["dead_letters"]]
+    targets = [row["id"] for row in (*found["runs"], *found["dead_letters"])]
+    targets += [f"run/{run['id']}" for run in found["runs"]]
+    targets += {letter["group_key"] for letter in found["dead_letters"]}
     return StoryRows(
         runs=found["runs"],
         histories=histories,
         events=found["events"],
         reactions=found["reactions"],
         dead_letters=found["dead_letters"],
-        audit=_audit(conn, workspace, correlation, targets),
+        audit=_audit(conn, workspace, targets, {letter["id"] for letter in found["dead_letters"]}),
         truncated=len(facts) >= _MOST or any(len(rows) >= _MOST for rows in found.values()),
     )
 
@@ -87,17 +88,20 @@ def _facts(conn: Connection, workspace: str, correlation: str) -> list[RowData]:
     return [_decoded(row) for row in conn.execute(query)]
 
 
-def _audit(conn: Connection, workspace: str, correlation: str, targets: list[str]) -> list[RowData]:
+def _audit(conn: Connection, workspace: str, targets: list[str], letters: set[str]) -> list[RowData]:
     query = (
         select(audit)
-        .where(
-            audit.c.workspace == workspace,
-            or_(audit.c.target.in_(targets), audit.c.target == f"story/{correlation}"),
-        )
+        .where(audit.c.workspace == workspace, audit.c.target.in_(targets))
         .order_by(audit.c.seq)
         .limit(_MOST)
     )
-    return [_decoded(row) for row in conn.execute(query)]
+    return [row for row in map(_decoded, conn.execute(query)) if _concerns(row, letters)]
+
+
+def _concerns(row: RowData, letters: set[str]) -> bool:
+    """A group's redrive is of this story only where it took one of the story's letters with it."""
+    taken = (row["detail"] or {}).get("letters")
+    return taken is None or not letters.isdisjoint(taken)
 
 
 def _decoded(row: Row[Any]) -> RowData:

@@ -1,0 +1,63 @@
+"""The audit log, as the gateway writes it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from contracts.errors import AntiphonError
+from gateway.auth import Principal
+from gateway.platform import Platform
+from gateway.problems import Problem
+from store.audit import append_audit
+
+__all__ = ["audited", "record"]
+
+
+async def record(
+    platform: Platform,
+    who: Principal,
+    action: str,
+    target: str,
+    *,
+    reason: str | None = None,
+    detail: dict[str, Any] | None = None,
+) -> None:
+    """Write down what is about to be done. Raises StoreUnavailable, and then it must not be done.
+
+    Written before the deed: an entry whose deed then failed is a question, a deed without an entry
+    would be a hole.
+    """
+    at = platform.clock()
+    await platform.database.write(
+        lambda conn: append_audit(
+            conn,
+            workspace=who.workspace,
+            at=at,
+            actor=who.actor,
+            action=action,
+            target=target,
+            reason=reason,
+            detail=detail,
+        )
+    )
+
+
+@asynccontextmanager
+async def audited(
+    platform: Platform,
+    who: Principal,
+    action: str,
+    target: str,
+    *,
+    reason: str | None = None,
+    detail: dict[str, Any] | None = None,
+) -> AsyncIterator[None]:
+    """Around a deed: written down before it, and again as ``<action>.failed`` when it was not done."""
+    await record(platform, who, action, target, reason=reason, detail=detail)
+    try:
+        yield
+    except (AntiphonError, Problem) as error:
+        await record(platform, who, f"{action}.failed", target, detail={"error": str(error)})
+        raise

@@ -1,0 +1,111 @@
+"""JSON in: read with limits, refused with the place that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+
+from gateway.problems import Problem
+
+__all__ = ["media_type", "parse_json", "read_json", "read_object"]
+
+_JSON = ("application/json",)
+
+
+def media_type(request: Request) -> str:
+    """The body's content type without its parameters, in lower case."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def read_json(request: Request, *, accepted: Sequence[str] = _JSON) -> Any:
+    """The decoded body. Raises Problem: 400, 413 or 415."""
+    given = media_type(request)
+    if given not in accepted:
+        shown = f"The body's content type is {given!r}" if given else "The request has no Content-Type"
+        raise Problem(
+            "unsupported-media-type",
+            f"{shown}; send {' or '.join(accepted)}.",
+            headers={"Accept-Post": ", ".join(accepted)},
+        )
+    return parse_json(await request.body(), request.app.state.gateway.platform.max_depth)
+
+
+async def read_object(
+    request: Request, allowed: dict[str, type], *, required: Sequence[str] = ()
+) -> dict[str, Any]:
+    """A small JSON object with known members; an empty body is the empty object where none is required.
+
+    Raises Problem: 400, 413, 415 or 422.
+    """
+    if not await request.body() and not required:
+        return {}
+    document = await read_json(request)
+    errors: list[dict[str, str]] = []
+    if not isinstance(document, dict):
+        errors.append({"pointer": "", "expected": "an object", "got": _short(document)})
+        document = {}
+    for name, value in document.items():
+        wanted = allowed.get(name)
+        pointer = "/" + str(name).replace("~", "~0").replace("/", "~1")
+        if wanted is None:
+            known = ", ".join(allowed)
+            errors.append({"pointer": pointer, "expected": f"one of the members {known}", "got": name})
+        elif value is not None and not isinstance(value, wanted):
+            expected = {str: "a string", dict: "an object", int: "a whole number"}.get(
+                wanted, wanted.__name__
+            )
+            errors.append({"pointer": pointer, "expected": expected, "got": _short(value)})
+    errors += (
+        {"pointer": f"/{name}", "expected": "to be there", "got": "nothing"}
+        for name in required
+        if document.get(name) in (None, "")
+    )
+    if errors:
+        raise Problem("invalid-parameter", _sentence(errors), errors=errors)
+    return document
+
+
+def parse_json(raw: bytes, max_depth: int) -> Any:
+    """JSON text as Python values. Raises Problem (400) for what is no JSON or too deep."""
+    if not raw:
+        raise Problem("malformed-json", "The body is empty; send a JSON document.")
+    try:
+        document = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise Problem(
+            "malformed-json",
+            f"{error.msg} at line {error.lineno}, column {error.colno}.",
+            position={"line": error.lineno, "column": error.colno},
+        ) from error
+    # Fewer brackets than the limit can't be too deep: nearly every body is done here.
+    if raw.count(b"{") + raw.count(b"[") > max_depth and _deeper(document, max_depth):
+        raise Problem("too-deep", f"The body is nested more than {max_depth} deep.")
+    return document
+
+
+def _deeper(document: Any, limit: int) -> bool:
+    level = [document]
+    for _ in range(limit + 1):
+        level = [
+            child
+            for value in level
+            if isinstance(value, dict | list)
+            for child in (value.values() if isinstance(value, dict) else value)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _short(value: Any) -> str:
+    shown = orjson.dumps(value).decode()
+    return shown if len(shown) <= 80 else shown[:77] + "..."
+
+
+def _sentence(errors: Sequence[dict[str, str]]) -> str:
+    first = errors[0]
+    return f"At {first['pointer'] or '/'}: expected {first['expected']}, got {first['got']}."

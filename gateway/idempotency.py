@@ -1,0 +1,150 @@
+"""Idempotency keys: the same request twice has one effect and one answer.
+
+A key is stored before the work, per workspace, with a digest of the request; the answer is added
+when there is one. The ids of everything that the work sends are derived from the key, so when the
+answer never came to be stored (a crash, a lost connection) the work is simply done again: what was
+sent already is the same message, and whoever gets it drops it. So no key stays locked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, select, update
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contracts.envelope import derive_id
+from gateway.platform import Platform
+from gateway.problems import Problem
+from store.bulk import insert_rows
+from store.tables import idempotency
+
+__all__ = ["REPLAYED", "Attempt", "begin", "mark_accepted", "was_accepted"]
+
+REPLAYED = "Idempotency-Replayed"
+_HEADER = "idempotency-key"
+_LONGEST = 255
+_KEPT_HEADERS = ("location", "content-type", "preference-applied", "retry-after")
+# Keys of clients and our own notes share the table, never a name.
+_CLIENT = "client:"
+_ACCEPTED = "accepted:"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request under way. ``id`` names its message; ``replay`` is the answer it had before, if any."""
+
+    platform: Platform
+    workspace: str
+    key: str | None
+    id: str
+    replay: Response | None = None
+
+    async def finish(self, response: Response) -> Response:
+        """Keep the answer for a repeat of the request. Raises StoreUnavailable."""
+        if self.key is None or response.status_code >= 500:
+            return response
+        stored = orjson.dumps(
+            {
+                "headers": {n: v for n, v in response.headers.items() if n in _KEPT_HEADERS},
+                "body": bytes(response.body).decode(),
+            }
+        ).decode()
+        work = (
+            update(idempotency)
+            .where(
+                idempotency.c.workspace == self.workspace,
+                idempotency.c.key == self.key,
+                idempotency.c.status.is_(None),  # the first answer stays
+            )
+            .values(status=response.status_code, response=stored)
+        )
+        await self.platform.database.write(lambda conn: conn.execute(work) and None)
+        return response
+
+
+async def begin(request: Request, platform: Platform, workspace: str, document: Any) -> Attempt:
+    """Store the request's key, if it has one.
+
+    Raises Problem (400 for a key that is no key, 422 for one that was used for another request) and
+    StoreUnavailable.
+    """
+    given = request.headers.get(_HEADER)
+    if given is None:
+        return Attempt(platform, workspace, None, platform.random_id())
+    if not 0 < len(given) <= _LONGEST or not given.isascii() or not given.isprintable():
+        raise Problem("bad-request", f"Idempotency-Key must be 1 to {_LONGEST} printable ASCII characters.")
+    key = _CLIENT + given
+    asked = _request_digest(request, document)
+    now = platform.clock()
+    row = await platform.database.write(lambda conn: _reserve(conn, workspace, key, asked, now))
+    if row is not None and row["request_digest"] != asked:
+        raise Problem(
+            "idempotency-reuse",
+            "This Idempotency-Key came with another request before (method, path or body differ). "
+            "Use a new key for a new request.",
+        )
+    id = derive_id("idempotency", workspace, given)
+    replay = _replayed(row) if row is not None and row["status"] is not None else None
+    return Attempt(platform, workspace, key, id, replay)
+
+
+async def mark_accepted(platform: Platform, workspace: str, run_id: str, note: dict[str, Any]) -> None:
+    """Remember that a run was accepted, so that its address says so until the run is there.
+
+    Raises StoreUnavailable.
+    """
+    row = {
+        "workspace": workspace,
+        "key": _ACCEPTED + run_id,
+        "request_digest": "",
+        "created_at": platform.clock(),
+        "status": 202,
+        "response": orjson.dumps(note).decode(),
+    }
+    await platform.database.write(lambda conn: insert_rows(conn, idempotency, [row], on_conflict="ignore"))
+
+
+def was_accepted(conn: Connection, workspace: str, run_id: str) -> dict[str, Any] | None:
+    """What ``mark_accepted`` noted of a run."""
+    found = conn.execute(
+        select(idempotency.c.response).where(
+            idempotency.c.workspace == workspace, idempotency.c.key == _ACCEPTED + run_id
+        )
+    ).scalar_one_or_none()
+    note: dict[str, Any] | None = orjson.loads(found) if found is not None else None
+    return note
+
+
+def _request_digest(request: Request, document: Any) -> str:
+    digest = hashlib.sha256(f"{request.method} {request.url.path}\n".encode())
+    digest.update(orjson.dumps(document, option=orjson.OPT_SORT_KEYS))
+    return digest.hexdigest()
+
+
+def _reserve(conn: Connection, workspace: str, key: str, asked: str, now: float) -> dict[str, Any] | None:
+    """The row that is there already; None when this request made it."""
+    row = {
+        "workspace": workspace,
+        "key": key,
+        "request_digest": asked,
+        "created_at": now,
+        "status": None,
+        "response": None,
+    }
+    if insert_rows(conn, idempotency, [row], on_conflict="ignore", returning=("key",)):
+        return None
+    there = conn.execute(
+        select(idempotency).where(idempotency.c.workspace == workspace, idempotency.c.key == key)
+    ).one()
+    return dict(there._mapping)
+
+
+def _replayed(row: dict[str, Any]) -> Response:
+    stored = orjson.loads(row["response"])
+    headers = {**stored["headers"], REPLAYED: "true"}
+    return Response(stored["body"], status_code=row["status"], headers=headers)

@@ -1,0 +1,250 @@
+"""Runs: start, list, show."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import structlog
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import Response
+
+from contracts.errors import StoreError
+from gateway.auth import Principal, may
+from gateway.bodies import read_json
+from gateway.docs import IDEMPOTENCY, PREFER, answers, json_body
+from gateway.gateway import platform_of
+from gateway.idempotency import begin, mark_accepted, was_accepted
+from gateway.platform import Platform
+from gateway.preferences import wait_preference
+from gateway.problems import Problem
+from gateway.queries.history import list_facts
+from gateway.queries.runs import STATUSES, Run, RunFilter, get_run, list_runs
+from gateway.responses import Json
+from gateway.shapes import HistoryView, RunList, RunView, accepted_view, fact_view, run_view
+from gateway.text import checked_text
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["runs"])
+log = structlog.get_logger(__name__)
+
+_NOT_STARTED = "accepted, not started yet"
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+@router.post(
+    "/flows/{flow}/runs",
+    summary="Start a run",
+    status_code=202,
+    responses=answers(
+        {
+            200: (RunView, "The run was there already with this input, or ended while you waited"),
+            202: (RunView, "The run is durable and has not ended; `Location` is its address"),
+        },
+        ("malformed-json", "too-deep", "bad-request", "unknown-flow", "start-conflict", "too-large"),
+        ("unsupported-media-type", "contract-violation", "idempotency-reuse"),
+    ),
+    openapi_extra={
+        **json_body("The flow's input, as its contract says"),
+        "parameters": [IDEMPOTENCY, PREFER],
+    },
+)
+async def start_run(
+    request: Request, flow: str, who: Annotated[Principal, Depends(may("start runs"))]
+) -> Response:
+    """Starts a run of the newest version of a flow. The body is the flow's input; the field that the
+    flow names as its key gives the run its identity, so the same request twice starts one run: the
+    second is answered with 200 and the run as it stands, or with 409 if the input differs.
+
+    `Prefer: wait=10` waits up to 10 s (30 at the most) for the end of the run and answers 200 with
+    its result when it comes in time, whatever it is: see `status`. `X-Correlation-ID` puts the run
+    into a story that has begun elsewhere.
+    """
+    platform = platform_of(request)
+    definition = platform.flow(flow)
+    if definition is None:
+        known = ", ".join(sorted(platform.flows)) or "none"
+        raise Problem("unknown-flow", f"There is no flow {flow[:80]!r}; the flows here are: {known}.")
+    input = await read_json(request)
+    key = platform.client.key_of(flow, input)  # checks the contract, before anything is stored
+    attempt = await begin(request, platform, who.workspace, input)
+    if attempt.replay is not None:
+        return attempt.replay
+    run_id = platform.client.run_id(who.workspace, flow, key)
+    correlation = _correlation(request) or run_id
+    receipt = await platform.client.start(
+        who.workspace,
+        flow,
+        input,
+        start_id=attempt.id,
+        correlation=correlation,
+        traceparent=_traceparent(request),
+        wait=platform.start_wait,
+    )
+    if receipt.outcome == "conflict":
+        raise Problem(
+            "start-conflict",
+            f"{definition.key} {key!r} has a run of {flow} already, which was started with another input.",
+            headers={"Location": f"/runs/{run_id}"},
+            run=f"/runs/{run_id}",
+        )
+    if receipt.outcome == "accepted":
+        await _note(platform, who.workspace, run_id, flow, key, correlation)
+    response = await _answer(
+        request,
+        platform,
+        who.workspace,
+        receipt.outcome,
+        accepted_view(
+            run_id,
+            flow,
+            key,
+            correlation,
+            status="running" if receipt.outcome == "created" else "accepted",
+            version=definition.version if receipt.outcome == "created" else None,
+            waiting=None if receipt.outcome == "created" else _NOT_STARTED,
+        ),
+    )
+    return await attempt.finish(response)
+
+
+@router.get(
+    "/runs",
+    summary="List runs",
+    responses=answers({200: (RunList, "A page of runs, newest first")}, ("bad-cursor", "invalid-parameter")),
+)
+async def list_all(
+    request: Request,
+    who: Annotated[Principal, Depends(may("read runs"))],
+    flow: Annotated[str | None, Query(max_length=200, description="Only runs of this flow")] = None,
+    status: Annotated[
+        list[str] | None, Query(description=f"Only these; repeat it for several: {', '.join(STATUSES)}")
+    ] = None,
+    key: Annotated[
+        str | None, Query(max_length=200, description="Only this key; `abc*` finds what begins with abc")
+    ] = None,
+    correlation: Annotated[str | None, Query(max_length=200, description="Only runs of this story")] = None,
+    since: Annotated[
+        datetime | None, Query(alias="from", description="Made at this time or later (RFC 3339)")
+    ] = None,
+    until: Annotated[datetime | None, Query(alias="to", description="Made before this time")] = None,
+    cursor: Annotated[str | None, Query(max_length=500, description="`next` of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> Response:
+    """Runs of the key's workspace, newest first, in pages."""
+    unknown = [one for one in status or () if one not in STATUSES]
+    if unknown:
+        raise Problem(
+            "invalid-parameter",
+            f"There is no status {unknown[0][:40]!r}; the statuses are: {', '.join(STATUSES)}.",
+            errors=[{"parameter": "status", "expected": ", ".join(STATUSES), "got": unknown[0][:80]}],
+        )
+    for name, value in (("flow", flow), ("key", key), ("correlation", correlation)):
+        checked_text(name, value)
+    wanted = RunFilter(flow, tuple(status or ()), key, correlation, _seconds(since), _seconds(until))
+    page = await platform_of(request).database.read(
+        lambda conn: list_runs(conn, who.workspace, wanted, cursor=cursor, most=limit)
+    )
+    return Json({"items": [run_view(run) for run in page.items], "next": page.next})
+
+
+@router.get(
+    "/runs/{run_id}",
+    summary="Show a run",
+    responses=answers(
+        {
+            200: (RunView, "The run"),
+            202: (RunView, "The run was accepted and is not started yet"),
+        },
+        ("run-not-found",),
+    ),
+)
+async def show(
+    request: Request, run_id: str, who: Annotated[Principal, Depends(may("read runs"))]
+) -> Response:
+    """One run with its input and its result. A run that was accepted while no orchestrator answered is
+    shown as `accepted` until one has started it."""
+    found = await find_run(platform_of(request), who.workspace, run_id)
+    if isinstance(found, Run):
+        return Json(run_view(found))
+    return Json(found, status_code=202, headers={"Retry-After": "1"})
+
+
+@router.get(
+    "/runs/{run_id}/history",
+    summary="A run's history",
+    responses=answers({200: (HistoryView, "Facts, in order")}, ("run-not-found", "invalid-parameter")),
+)
+async def show_history(
+    request: Request,
+    run_id: str,
+    who: Annotated[Principal, Depends(may("read runs"))],
+    after: Annotated[int, Query(ge=0, le=2**31 - 1, description="Facts with a greater number")] = 0,
+    limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
+) -> Response:
+    """What happened in a run, in the past tense and in order; nothing is ever changed in it."""
+    platform = platform_of(request)
+    if not isinstance(await find_run(platform, who.workspace, run_id), Run):
+        return Json({"run": run_id, "items": [], "next": None})
+    facts = await platform.database.read(
+        lambda conn: list_facts(conn, who.workspace, run_id, after=after, most=limit)
+    )
+    more = facts[-1].seq if len(facts) == limit else None
+    return Json({"run": run_id, "items": [fact_view(fact) for fact in facts], "next": more})
+
+
+async def find_run(platform: Platform, workspace: str, run_id: str) -> Run | dict[str, Any]:
+    """The run, or the view of one that is accepted and not started yet. Raises Problem (404)."""
+    if run_id.isascii() and run_id.isprintable():
+        run = await platform.database.read(lambda conn: get_run(conn, workspace, run_id))
+        if run is not None:
+            return run
+        note = await platform.database.read(lambda conn: was_accepted(conn, workspace, run_id))
+        if note is not None:
+            return accepted_view(run_id, **note, waiting=_NOT_STARTED)
+    raise Problem("run-not-found", f"This workspace has no run {run_id[:80]!r}.")
+
+
+async def _answer(
+    request: Request, platform: Platform, workspace: str, outcome: str, view: dict[str, Any]
+) -> Response:
+    headers = {"Location": f"/runs/{view['id']}"}
+    wait = wait_preference(request.headers.get("prefer"), platform.longest_wait)
+    ended = False
+    if wait is not None:
+        headers["Preference-Applied"] = f"wait={wait:g}"
+        ended = await platform.client.ended(view["id"], wait)
+    if ended or outcome == "exists":
+        run = await platform.database.read(lambda conn: get_run(conn, workspace, view["id"]))
+        if run is not None:
+            return Json(run_view(run), headers=headers)
+    return Json(view, status_code=202, headers={**headers, "Retry-After": "1"})
+
+
+async def _note(
+    platform: Platform, workspace: str, run_id: str, flow: str, key: str, correlation: str
+) -> None:
+    note = {"flow": flow, "key": key, "correlation": correlation, "at": platform.clock()}
+    try:
+        await mark_accepted(platform, workspace, run_id, note)
+    except StoreError as error:
+        # The start itself is safe on the bus, and without the store no address answers anyway.
+        log.warning("an accepted run could not be noted", run=run_id, error=str(error))
+
+
+def _correlation(request: Request) -> str | None:
+    return checked_text("X-Correlation-ID", request.headers.get("x-correlation-id"))
+
+
+def _traceparent(request: Request) -> str | None:
+    # W3C Trace Context §3.2.2.3: one that can't be parsed is ignored.
+    given = request.headers.get("traceparent", "")
+    return given if _TRACEPARENT.fullmatch(given) else None
+
+
+def _seconds(at: datetime | None) -> float | None:
+    if at is None:
+        return None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
