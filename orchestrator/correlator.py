@@ -27,13 +27,21 @@ from store.bulk import insert_rows
 from store.database import Database
 from store.quarantine import quarantined
 
-__all__ = ["Correlator"]
+__all__ = ["Correlator", "event_queues"]
 
 log = structlog.get_logger(__name__)
 
 _QUEUE = "orchestrator.events"
 _PREFETCH = 200
 _PAUSE = 0.5
+
+
+def event_queues(catalog: Catalog) -> list[Queue]:
+    """The queue of the events that flows wait for, bound to each of their types; none if none wait."""
+    awaited = catalog.awaited()
+    if not awaited:
+        return []
+    return [Queue(_QUEUE, tuple(Binding(EVENTS, type) for type in sorted(awaited)))]
 
 
 class Correlator:
@@ -63,12 +71,6 @@ class Correlator:
         self._default_workspace = default_workspace
         self._subscription: Subscription | None = None
         self._task: asyncio.Task[None] | None = None
-
-    def queues(self) -> list[Queue]:
-        """The queue, bound to each type that some flow waits for."""
-        if not self._awaited:
-            return []
-        return [Queue(_QUEUE, tuple(Binding(EVENTS, type) for type in sorted(self._awaited)))]
 
     async def start(self) -> None:
         """Begin to read."""

@@ -15,7 +15,7 @@ from orchestrator import wire
 from orchestrator.announcer import Announcer
 from orchestrator.catalog import Catalog
 from orchestrator.clock import StoreClock
-from orchestrator.correlator import Correlator
+from orchestrator.correlator import Correlator, event_queues
 from orchestrator.executor import Executor
 from orchestrator.flow import Flow
 from orchestrator.journal import Journal
@@ -26,9 +26,14 @@ from orchestrator.turn import Rules
 from store.database import Database
 from store.live.port import Live
 
-__all__ = ["Orchestrator"]
+__all__ = ["Orchestrator", "queues_of"]
 
 log = structlog.get_logger(__name__)
+
+
+def queues_of(catalog: Catalog, partitions: int) -> list[Queue]:
+    """Every queue of the calling half."""
+    return [*(wire.partition_queue(number) for number in range(partitions)), *event_queues(catalog)]
 
 
 class Orchestrator:
@@ -105,15 +110,10 @@ class Orchestrator:
         """The partitions at work here, and their epochs."""
         return {number: partition.epoch for number, partition in self._partitions.items()}
 
-    def queues(self) -> list[Queue]:
-        """Every queue of the calling half."""
-        partitions = [wire.partition_queue(number) for number in range(self._partition_count)]
-        return [*partitions, *self._correlator.queues()]
-
     async def start(self) -> None:
         """Join the others. Raises ConfigurationError when the store has another number of partitions."""
         await self._database.write(lambda connection: make_partitions(connection, self._partition_count))
-        await self._bus.declare(*self.queues())
+        await self._bus.declare(*queues_of(self.catalog, self._partition_count))
         self._announcer.start()
         self._keeper.start()
         await self._correlator.start()

@@ -1,0 +1,104 @@
+"""An app: what a user writes."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from contracts.errors import ConfigurationError
+from contracts.registry import Registry
+from orchestrator.catalog import Catalog
+from orchestrator.flow import Flow
+from orchestrator.nodes import Step
+from reactors.reactor import Reactor, reactor_of
+from reactors.service import Service
+
+__all__ = ["App", "load_app"]
+
+
+class App:
+    """Flows, reactors and services, and the contracts between them.
+
+    ``contracts`` is the folder (or folders) of contract files. Flow inputs and step results may be
+    pydantic models too: their schemas become contracts of this app.
+
+    Raises ConfigurationError when something is wrong, before anything runs.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        flows: Iterable[Flow] = (),
+        reactors: Iterable[Reactor | Callable[..., Any]] = (),
+        services: Iterable[Service] = (),
+        contracts: Path | str | Sequence[Path | str] = (),
+    ) -> None:
+        self.name = name
+        self.catalog = Catalog(flows)
+        self.reactors = tuple(reactor_of(reactor) for reactor in reactors)
+        self.services = tuple(services)
+        folders = [contracts] if isinstance(contracts, Path | str) else list(contracts)
+        self.contract_folders = tuple(Path(folder) for folder in folders)
+        self.registry = Registry.load(*self.contract_folders)
+        for flow in self.catalog.all():
+            self._add_models(flow)
+        self._refuse_twins("reactor", [reactor.name for reactor in self.reactors])
+        self._refuse_twins("service", [service.name for service in self.services])
+
+    @property
+    def flows(self) -> list[Flow]:
+        """Every version of every flow."""
+        return self.catalog.all()
+
+    def service(self, name: str) -> Service:
+        """The service of that name. Raises ConfigurationError."""
+        for service in self.services:
+            if service.name == name:
+                return service
+        known = ", ".join(service.name for service in self.services) or "none"
+        raise ConfigurationError(f"app {self.name!r} has no service {name!r}; it has: {known}")
+
+    def _add_models(self, flow: Flow) -> None:
+        if not isinstance(flow.input, str):
+            self._add_model(flow.input, flow.input_type, f"the input of flow {flow.name!r}")
+        for name, place in flow.plan.places.items():
+            node = place.node
+            contract = flow.result_type(name)
+            if isinstance(node, Step) and contract is not None and not isinstance(node.result, str):
+                self._add_model(node.result, contract, f"the result of step {name!r} of flow {flow.name!r}")
+
+    def _add_model(self, model: Any, contract: str, what: str) -> None:
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            raise ConfigurationError(
+                f"{what} is {model!r}: name a contract, or give a subclass of pydantic.BaseModel"
+            )
+        self.registry.add(contract, model.model_json_schema(mode="serialization"))
+
+    def _refuse_twins(self, kind: str, names: list[str]) -> None:
+        twins = {name for name in names if names.count(name) > 1}
+        if twins:
+            raise ConfigurationError(f"app {self.name!r} has two {kind}s called {sorted(twins)[0]!r}")
+
+
+def load_app(where: str) -> App:
+    """The app at ``module:attribute``. Raises ConfigurationError, and says what was found instead."""
+    module_name, _, attribute = where.partition(":")
+    if not module_name or not attribute:
+        raise ConfigurationError(f"{where!r} names no app: write module:attribute, like shop.app:app")
+    if "" not in sys.path and "." not in sys.path:
+        sys.path.insert(0, "")  # a console script does not look where it was started
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"{where!r}: there is no module {error.name!r} here") from error
+    found = getattr(module, attribute, None)
+    if not isinstance(found, App):
+        what = "nothing" if found is None else f"a {type(found).__name__}"
+        raise ConfigurationError(f"{where!r} is {what}, not an antiphon.App")
+    return found

@@ -1,0 +1,37 @@
+"""The command line: roles to run, and questions to ask before anything runs."""
+
+from __future__ import annotations
+
+import click
+
+from antiphon.cli.check import check
+from antiphon.cli.migrate import migrate
+from antiphon.cli.roles import gateway, orchestrator, reactors, service, up
+from antiphon.cli.told import Told
+
+__all__ = ["main"]
+
+
+@click.group(cls=Told, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="antiphon")
+def main() -> None:
+    """Antiphon: durable flows and choreographed reactors as one system.
+
+    \b
+    On a laptop, everything in one process:
+      antiphon up shop.app:app
+
+    \b
+    In production, each role as often as you need it:
+      antiphon migrate
+      antiphon orchestrator shop.app:app
+      antiphon reactors shop.app:app
+      antiphon service shop.app:app payments
+      antiphon gateway shop.app:app
+
+    Settings are environment variables ANTIPHON_*; see docs/settings.md.
+    """
+
+
+for command in (up, gateway, orchestrator, reactors, service, check, migrate):
+    main.add_command(command)

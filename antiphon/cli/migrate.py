@@ -1,0 +1,31 @@
+"""``antiphon migrate``."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from antiphon.settings import Settings, without_password
+from store.migrate import migrate as bring_up_to_date
+from store.migrate import migrated
+
+__all__ = ["migrate"]
+
+
+@click.command()
+@click.option("--check", "only_check", is_flag=True, help="Only say whether it is; exit code 1 if not.")
+def migrate(only_check: bool) -> None:
+    """Bring the database to this version's schema. Safe to run twice, and from several places."""
+    settings = Settings.load()
+    url = settings.database_url
+    shown = without_password(url)
+    if url.startswith("sqlite:///"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    if only_check:
+        current = asyncio.run(migrated(url))
+        click.echo(f"{shown}: {'up to date' if current else 'not up to date; run antiphon migrate'}")
+        raise SystemExit(0 if current else 1)
+    asyncio.run(bring_up_to_date(url))
+    click.echo(f"{shown}: up to date")

@@ -1,0 +1,220 @@
+"""The roles that a process can have, each as a context: started on entry, drained on exit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+import structlog
+import uvicorn
+
+from antiphon.app import App
+from antiphon.rooms import Rooms
+from gateway.app import create_gateway
+from gateway.dashboard.app import mount
+from gateway.keys import check_listen, ensure_development_key, ensure_key, has_keys
+from gateway.platform import Platform
+from orchestrator.client import Client
+from orchestrator.leases import make_partitions
+from orchestrator.runtime import Orchestrator, queues_of
+from reactors.presence import Presence
+from reactors.reactor import Reactor
+from reactors.runtime import ReactorRuntime
+from reactors.service import Service
+
+__all__ = ["Address", "declare", "orchestrating", "reacting", "serving"]
+
+log = structlog.get_logger(__name__)
+
+_HTTP_GRACE = 5  # seconds that open requests have to end
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the gateway listens, and the file of the development key if there is one."""
+
+    url: str
+    key_file: str | None
+
+
+async def declare(app: App, rooms: Rooms) -> None:
+    """Make every queue of the app, whichever role this is: no event may come before its queue.
+
+    Raises ConfigurationError when the store was made with another number of partitions.
+    """
+    count = rooms.settings.partitions
+    await rooms.database.write(lambda connection: make_partitions(connection, count))
+    await rooms.bus.declare(
+        *queues_of(app.catalog, count),
+        *(reactor.queue() for reactor in app.reactors),
+        *(service.queue() for service in app.services),
+    )
+
+
+@asynccontextmanager
+async def orchestrating(app: App, rooms: Rooms) -> AsyncIterator[Orchestrator]:
+    """Own a share of the partitions."""
+    settings = rooms.settings
+    orchestrator = Orchestrator(
+        app.flows,
+        bus=rooms.bus,
+        database=rooms.database,
+        live=rooms.live,
+        check=app.registry.validate,
+        incarnation=f"{rooms.incarnation}-orchestrator",
+        name=rooms.name,
+        partitions=settings.partitions,
+        lease=settings.lease_seconds,
+        renew=settings.renew_seconds,
+        prefetch=settings.prefetch,
+        default_workspace=settings.workspace,
+        open_own=rooms.open_own,
+    )
+    await orchestrator.start()
+    try:
+        yield orchestrator
+    finally:
+        await orchestrator.stop(grace=settings.drain_seconds)
+
+
+@asynccontextmanager
+async def reacting(
+    app: App, rooms: Rooms, *, reactors: Sequence[Reactor] = (), services: Sequence[Service] = ()
+) -> AsyncIterator[ReactorRuntime]:
+    """Run reactors and services."""
+    settings = rooms.settings
+    runtime = ReactorRuntime(
+        reactors,
+        services,
+        bus=rooms.bus,
+        database=rooms.database,
+        live=rooms.live,
+        registry=app.registry,
+        source=f"/{app.name}",
+        incarnation=f"{rooms.incarnation}-reactors",
+        default_workspace=settings.workspace,
+        database_url=None if rooms.open_own is None else settings.database_url,
+        prefetch=settings.prefetch,
+    )
+    await runtime.start()
+    try:
+        yield runtime
+    finally:
+        await runtime.stop(drain=settings.drain_seconds)
+
+
+@asynccontextmanager
+async def serving(app: App, rooms: Rooms) -> AsyncIterator[Address]:
+    """Serve HTTP and the dashboard. Raises ConfigurationError when nobody could log in safely."""
+    settings = rooms.settings
+    key_file = await _keys(rooms)
+    incarnation = f"{rooms.incarnation}-gateway"
+    client = Client(
+        app.flows,
+        bus=rooms.bus,
+        database=rooms.database,
+        live=rooms.live,
+        check=app.registry.validate,
+        incarnation=incarnation,
+        partitions=settings.partitions,
+    )
+    platform = Platform(
+        database=rooms.database,
+        bus=rooms.bus,
+        live=rooms.live,
+        registry=app.registry,
+        client=client,
+        incarnation=incarnation,
+        flows=client.flows,
+        reactors=app.reactors,
+        services=app.services,
+        workspace=settings.workspace,
+        app_name=app.name,
+        queues=tuple(queue.name for queue in queues_of(app.catalog, settings.partitions)),
+        max_body_bytes=settings.max_body_bytes,
+        requests_per_second=settings.requests_per_second,
+        request_burst=settings.request_burst,
+        max_streams=settings.max_streams,
+        longest_wait=settings.longest_wait,
+        open_metrics=settings.open_metrics,
+        dev_key=key_file,
+    )
+    http = create_gateway(platform)
+    mount(http, platform)
+    presence = Presence(
+        rooms.database,
+        url=None if rooms.open_own is None else settings.database_url,
+        incarnation=incarnation,
+        role="gateway",
+        name=rooms.name,
+    )
+    await client.start_listening()
+    await presence.start()
+    try:
+        async with _listening(http, settings.host, settings.port) as url:
+            yield Address(url, key_file)
+    finally:
+        await presence.stop()
+        await client.close()
+
+
+async def _keys(rooms: Rooms) -> str | None:
+    """See that somebody can log in; the development key's file, where there is one."""
+    settings = rooms.settings
+    if settings.admin_key is not None:
+        await ensure_key(
+            rooms.database,
+            settings.admin_key.get_secret_value(),
+            workspace=settings.workspace,
+            role="admin",
+            name="ANTIPHON_ADMIN_KEY",
+            clock=time.time,
+        )
+    configured = settings.admin_key is not None or await rooms.database.read(has_keys)
+    check_listen(settings.host, configured)
+    if settings.admin_key is not None or not settings.loopback:
+        return None
+    path = settings.development_key_file
+    made = await ensure_development_key(rooms.database, path, workspace=settings.workspace, clock=time.time)
+    return str(made.path)
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the process, which drains every role in order."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def _listening(http: object, host: str, port: int) -> AsyncIterator[str]:
+    config = uvicorn.Config(
+        http,  # type: ignore[arg-type]  # an ASGI application; uvicorn's type is narrower than the standard
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=_HTTP_GRACE,
+    )
+    server = _Server(config)
+    socket = config.bind_socket()
+    task = asyncio.create_task(server.serve(sockets=[socket]))
+    try:
+        while not server.started:
+            if task.done():
+                await task
+            await asyncio.sleep(0.01)
+        real_port = socket.getsockname()[1]
+        shown = f"[{host}]" if ":" in host else host
+        yield f"http://{shown}:{real_port}"
+    finally:
+        server.should_exit = True
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,107 @@
+"""Opens the rooms that a process stands on: the store, the bus, the live store."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from antiphon.settings import Settings, without_password
+from bus.embedded.bus import EmbeddedBus
+from bus.port import Bus
+from bus.rabbit import RabbitBus
+from contracts.errors import ConfigurationError
+from store.database import Database
+from store.live import open_live
+from store.live.port import Live
+from store.migrate import require_migrated
+
+__all__ = ["Rooms", "open_rooms"]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What every role of one process shares. ``incarnation`` is an id that no process had before."""
+
+    settings: Settings
+    database: Database
+    bus: Bus
+    live: Live
+    incarnation: str
+    name: str
+
+    @property
+    def open_own(self) -> Callable[[], Awaitable[Database]] | None:
+        """Opens a second connection for a thread; None on SQLite, where it would only stand in the way."""
+        if self.database.dialect == "sqlite":
+            return None
+        url = self.settings.database_url
+        return lambda: Database.open(url, pool=1)
+
+
+@asynccontextmanager
+async def open_rooms(settings: Settings, role: str, *, alone: bool) -> AsyncIterator[Rooms]:
+    """Open store, bus and live store, and close them in order.
+
+    ``alone``: this process is all there is, so that the embedded bus will do and the schema is brought
+    up to date here. Raises ConfigurationError, StoreUnavailable, BusUnavailable.
+    """
+    if not alone:
+        _refuse_embedded(settings, role)
+    file = _file_of(settings.database_url)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    incarnation = secrets.token_hex(16)
+    async with AsyncExitStack() as stack:
+        database = await Database.open(settings.database_url, pool=settings.database_pool, migrate=alone)
+        stack.push_async_callback(database.close)
+        await database.read(require_migrated)
+        bus = _bus(settings, database, file)
+        await bus.start()
+        stack.push_async_callback(bus.close)
+        live = open_live(settings.redis_url)
+        stack.push_async_callback(live.close)
+        log.info(
+            "rooms_open",
+            role=role,
+            incarnation=incarnation,
+            database=without_password(settings.database_url),
+            bus=without_password(settings.amqp_url) if settings.amqp_url else "embedded",
+            live=without_password(settings.redis_url) if settings.redis_url else "in process",
+        )
+        yield Rooms(settings, database, bus, live, incarnation, f"{role}@{socket.gethostname()}")
+
+
+def _bus(settings: Settings, database: Database, file: Path | None) -> Bus:
+    if settings.amqp_url is not None:
+        return RabbitBus(
+            settings.amqp_url,
+            publish_timeout=settings.publish_timeout,
+            connect_timeout=settings.connect_timeout,
+        )
+    if database.dialect != "sqlite":
+        raise ConfigurationError(
+            "the embedded bus lives in the SQLite file: with PostgreSQL set ANTIPHON_AMQP_URL too"
+        )
+    lock = file.with_name(file.name + ".lock") if file is not None else None
+    return EmbeddedBus(database, lock=lock, publish_timeout=settings.publish_timeout)
+
+
+def _refuse_embedded(settings: Settings, role: str) -> None:
+    if settings.amqp_url is None:
+        raise ConfigurationError(
+            f"'antiphon {role}' is one process of several, and the embedded bus is for one: "
+            "set ANTIPHON_AMQP_URL, or run everything in one process with 'antiphon up'"
+        )
+
+
+def _file_of(url: str) -> Path | None:
+    prefix = "sqlite:///"
+    return Path(url.removeprefix(prefix)) if url.startswith(prefix) and url != prefix else None
