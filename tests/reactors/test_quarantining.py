@@ -1,0 +1,124 @@
+"""What is not fit to be handled is kept with its reason, and the consumer goes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bus.port import Message
+from contracts.envelope import Event
+from contracts.errors import ContractError
+from reactors.reactor import reacts_to
+from store.tables import quarantine, reactions
+from tests.reactors.world import AUTHORIZE, BOOKED, WORKSPACE, World, booked, headers_of
+
+QUEUE = "reactor.notify"
+
+
+@reacts_to(BOOKED)
+async def notify(event: Event) -> None:
+    """Accepts what comes."""
+
+
+async def quarantined(world: World, count: int = 1) -> list[dict[str, Any]]:
+    """What is held, once that is ``count`` messages and nothing else is on its way."""
+    rows = await world.until_rows(quarantine, count)
+    await world.publish(booked())
+    await world.until_settled("notify", "done")
+    await world.until_empty(QUEUE)
+    assert len(rows) == count
+    return rows
+
+
+async def test_undecodable_bytes(world: World) -> None:
+    """Bytes that are no CloudEvent are kept as they came."""
+    await world.run(notify)
+    await world.put(QUEUE, b"\x00\xff\xfe garbage", {"x-from": "a stranger"})
+    (row,) = await quarantined(world)
+    assert (row["reason"], row["queue"], row["status"], row["workspace"]) == ("malformed", QUEUE, "held", "")
+    assert bytes(row["body"]) == b"\x00\xff\xfe garbage"
+    assert "a stranger" in row["headers"]
+
+
+async def test_a_body_that_is_no_json(world: World) -> None:
+    """Headers of an event over a body that does not decode are malformed, too."""
+    await world.run(notify)
+    await world.put(QUEUE, b"{half", headers_of(booked()))
+    (row,) = await quarantined(world)
+    assert (row["reason"], row["workspace"]) == ("malformed", WORKSPACE)
+
+
+async def test_off_contract_data(world: World) -> None:
+    """The detail points to the place; the handler never sees it."""
+    await world.run(notify)
+    await world.put(QUEUE, b'{"ride_id": 7}', headers_of(booked()))
+    (row,) = await quarantined(world)
+    assert row["reason"] == "off-contract"
+    assert "at /ride_id" in row["detail"]
+    assert len(await world.rows(reactions)) == 1  # the good one that followed
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [{"id": "nul\x00"}, {"source": "x" * 600}, {"extensions": {"workspace": "a\nb"}}],
+    ids=["nul", "long", "newline"],
+)
+async def test_attributes_that_can_be_no_key(world: World, attributes: dict[str, Any]) -> None:
+    """What no database column could hold, or index, does not get as far as one."""
+    await world.run(notify)
+    event = replace(booked(), **attributes)
+    await world.put(QUEUE, event.body, headers_of(event))
+    (row,) = await quarantined(world)
+    assert row["reason"] == "malformed"
+
+
+async def test_a_type_the_queue_does_not_take(world: World) -> None:
+    """A message put on the wrong queue is no business of its handler."""
+    await world.run(notify)
+    event = replace(booked(), type=AUTHORIZE)
+    await world.put(QUEUE, event.body, headers_of(event))
+    (row,) = await quarantined(world)
+    assert row["reason"] == "unexpected-type"
+
+
+async def test_an_event_without_workspace(world: World) -> None:
+    """Nothing is handled on behalf of nobody."""
+    await world.run(notify)
+    event = replace(booked(), extensions={})
+    await world.put(QUEUE, event.body, headers_of(event))
+    (row,) = await quarantined(world)
+    assert row["reason"] == "no-workspace"
+
+
+async def test_the_default_workspace(world: World) -> None:
+    """Where a default is configured, an outsider's event belongs to it."""
+    await world.run(notify, default_workspace="main")
+    await world.publish(replace(booked(), extensions={}))
+    await world.until_settled("notify", "done")
+    (row,) = await world.rows(reactions)
+    assert row["workspace"] == "main"
+
+
+async def test_what_is_not_verified(world: World) -> None:
+    """Verification sees the bytes first, and the workspace of a forged message is not believed."""
+
+    def verify(message: Message, event: Event) -> None:
+        if event.source == "/forged":
+            raise ContractError("signature does not fit")
+
+    await world.run(notify, verify=verify)
+    await world.publish(replace(booked(), source="/forged"))
+    (row,) = await quarantined(world)
+    assert (row["reason"], row["workspace"]) == ("unverified", "")
+
+
+async def test_what_the_broker_gave_up(world: World) -> None:
+    """A message in the dead queue comes to where it can be seen."""
+    await world.run(notify)
+    event = booked()
+    await world.put(f"{QUEUE}.dead", event.body, headers_of(event))
+    (row,) = await quarantined(world)
+    assert (row["reason"], row["workspace"]) == ("undeliverable", WORKSPACE)
+    await world.until_empty(f"{QUEUE}.dead")
