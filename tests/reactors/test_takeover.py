@@ -14,6 +14,7 @@ from bus.envelope import message_of
 from contracts.envelope import Event
 from reactors import consumer, intake
 from reactors.claims import Claim, Claimed, Crashed, Held, Key, Settled, Suspected, Verdict
+from reactors.dead_letters import DeadLetters
 from reactors.failure import Failure
 from reactors.inbox import Inbox
 from reactors.letter import Letter
@@ -265,3 +266,50 @@ async def test_a_bug_does_not_end_a_consumer(world: World, who: str, monkeypatch
         return not (await world.bus.stats("reactor.notify")).unsettled
 
     await until(acked, lambda: "the ack")
+
+
+async def test_suspects_are_tried_one_at_a_time(world: World) -> None:
+    """What was in hand at several crashes runs with no other suspect beside it; the rest is not held up."""
+    suspects = [booked(f"suspect-{n}") for n in range(3)]
+    for n in range(2):
+        doomed = Inbox(world.database, incarnation=f"doomed-{n}")
+        for event in suspects:
+            await doomed.claim(claim(event))
+    running: set[str] = set()
+    together: list[set[str]] = []
+
+    @reacts_to(BOOKED)
+    async def notify(event: dict[str, Any]) -> None:
+        running.add(event["ride_id"])
+        together.append(set(running))
+        await asyncio.sleep(0.1)
+        running.discard(event["ride_id"])
+
+    await world.run(notify)
+    await world.publish(*suspects, booked("fresh-1"), booked("fresh-2"))
+    await world.until_settled("notify", *["done"] * 5)
+    assert max(len({ride for ride in at_once if "suspect" in ride}) for at_once in together) == 1
+    assert {"fresh-1", "fresh-2"} <= set().union(*together)
+    assert any({"fresh-1", "fresh-2"} <= at_once for at_once in together)
+
+
+async def test_poison_is_parked_by_the_runtime(world: World) -> None:
+    """The message is acked, and its letter can be redriven."""
+    event = booked()
+    for n in range(5):
+        await Inbox(world.database, incarnation=f"doomed-{n}").claim(claim(event, alone=True))
+
+    @reacts_to(BOOKED)
+    async def notify(event: dict[str, Any]) -> None:
+        return None
+
+    await world.run(notify)
+    await world.publish(event)
+    await world.until_settled("notify", "dead")
+    await world.until_empty("reactor.notify")
+    letters = DeadLetters(world.database, world.bus, world.registry)
+    (letter,) = await letters.letters(event.workspace)
+    await letters.redrive(event.workspace, letter.id, actor="ada", reason="memory is cheap")
+    await world.until_settled("notify", "done")
+    (row,) = await world.rows(reactions)
+    assert (row["attempts"], row["crashes"], row["redrives"]) == (1, 0, 1)

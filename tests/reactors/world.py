@@ -27,7 +27,7 @@ TOLD = "rider.told.v1"
 AUTHORIZE = "payments.authorize.v1"
 AUTHORIZED = "payments.authorized.v1"
 WORKSPACE = "acme"
-LIMIT = 20.0  # seconds until a test gives up waiting
+LIMIT = 30.0  # seconds until a test gives up waiting
 
 _counter = itertools.count()
 
