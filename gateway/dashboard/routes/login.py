@@ -1,0 +1,69 @@
+"""Sign in with an API key, and out again."""
+
+from __future__ import annotations
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from gateway.dashboard.session import COOKIE, LIFETIME, Session, open_session, same_origin
+from gateway.dashboard.views import Desk, action, back_to
+
+__all__ = ["ROUTES"]
+
+_LONGEST = 512  # characters of a key that are looked at
+
+
+async def show(request: Request) -> Response:
+    """The form; whoever is signed in goes on."""
+    desk = Desk.of(request)
+    to = back_to(request.query_params.get("next"), "/ui/overview")
+    if await desk.session(request) is not None:
+        return RedirectResponse(to, status_code=303)
+    return desk.render(request, "login.html", None, next=to, wrong=False, dev_key=desk.platform.dev_key)
+
+
+async def sign_in(request: Request) -> Response:
+    """Exchanges the key for a session."""
+    desk = Desk.of(request)
+    if not same_origin(request):
+        raise HTTPException(403, "This form was not sent from the sign-in page. Open it and try again.")
+    form = await request.form()
+    secret, to = form.get("key"), back_to(form.get("next"), "/ui/overview")
+    cookie, now = None, desk.now()
+    if isinstance(secret, str) and 0 < len(secret.strip()) <= _LONGEST:
+        given = secret.strip()
+        cookie = await desk.platform.database.read(
+            lambda conn: open_session(conn, given, now=now, pepper=desk.pepper)
+        )
+    if cookie is None:
+        return desk.render(
+            request, "login.html", None, code=401, next=to, wrong=True, dev_key=desk.platform.dev_key
+        )
+    response = RedirectResponse(to, status_code=303)
+    response.set_cookie(
+        COOKIE,
+        cookie,
+        max_age=int(LIFETIME),
+        path="/ui",
+        httponly=True,
+        samesite="lax",
+        secure=desk.secure or request.url.scheme == "https",
+    )
+    return response
+
+
+@action("read operations")
+async def sign_out(request: Request, desk: Desk, session: Session) -> Response:
+    """Forgets the cookie."""
+    response = RedirectResponse("/ui/login", status_code=303)
+    response.delete_cookie(COOKIE, path="/ui")
+    return response
+
+
+ROUTES = [
+    Route("/login", show, methods=["GET"]),
+    Route("/login", sign_in, methods=["POST"]),
+    Route("/logout", sign_out, methods=["POST"]),
+]

@@ -1,0 +1,128 @@
+"""One run: where it stands in its flow, what happened, what went in and came out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.dashboard.graph import Drawing, draw_flow
+from gateway.dashboard.progress import UNDO, Progress, progress_of
+from gateway.dashboard.session import Session
+from gateway.dashboard.story_findings import fact_brief, fact_words, run_actions
+from gateway.dashboard.streaming import EventStream, changes
+from gateway.dashboard.views import Desk, page
+from gateway.platform import Platform
+from gateway.queries.audit import AuditEntry, list_audit
+from gateway.queries.history import Fact, list_facts
+from gateway.queries.runs import Run, RunSummary, get_run, related_runs
+
+__all__ = ["ROUTES", "find_run", "flow_drawing", "node_states"]
+
+_MOST_FACTS = 2_000
+
+
+async def find_run(desk: Desk, session: Session, run_id: str) -> Run:
+    """The run. Raises HTTPException (404) when this workspace has none of that id."""
+    workspace = session.principal.workspace
+    run = None
+    if "\0" not in run_id:
+        run = await desk.platform.database.read(lambda conn: get_run(conn, workspace, run_id))
+    if run is None:
+        raise HTTPException(
+            404,
+            f"This workspace has no run {run_id[:80]}. One that was only just accepted may not have begun.",
+        )
+    return run
+
+
+def node_states(run: Run, progress: Progress) -> dict[str, str]:
+    """The status of each node of the graph, by its id; what was not reached is left out."""
+    states = {"(start)": "done"}
+    for key, node in progress.nodes.items():
+        if key.endswith(UNDO):
+            known = {"done": "compensated", "failed": "stuck"}.get(node.status, "compensating")
+            states[node.name] = "stuck" if node.status == "stuck" else known
+        elif key + UNDO not in progress.nodes:
+            states[key] = node.status
+        if node.kind == "parallel" and node.status == "done":
+            states[f"{node.name} (join)"] = "done"
+    if run.ended:
+        states["(end)"] = run.status
+    return states
+
+
+def flow_drawing(platform: Platform, run: Run, progress: Progress) -> Drawing | None:
+    """The graph of the version that runs; None when this gateway does not have it."""
+    for flow in platform.flows.get(run.flow, ()):
+        if flow.version == run.version:
+            return draw_flow(flow.graph(), node_states(run, progress))
+    return None
+
+
+@page()
+async def show_run(request: Request, desk: Desk, session: Session) -> Response:
+    """The page, and the part of it that is asked for again when something changed."""
+    run = await find_run(desk, session, request.path_params["run_id"])
+    workspace = session.principal.workspace
+
+    def read(conn: Connection) -> tuple[list[Fact], list[RunSummary], list[AuditEntry]]:
+        deeds = list_audit(conn, workspace, targets=[f"run/{run.id}"], most=50).items
+        return (
+            list_facts(conn, workspace, run.id, most=_MOST_FACTS),
+            related_runs(conn, workspace, run.id),
+            deeds,
+        )
+
+    facts, related, deeds = await desk.platform.database.read(read)
+    progress = progress_of([_as_row(fact) for fact in facts])
+    template = "_run.html" if request.headers.get("hx-request") else "run.html"
+    return desk.render(
+        request,
+        template,
+        session,
+        run=run,
+        facts=facts,
+        related=related,
+        deeds=deeds,
+        progress=progress,
+        drawing=flow_drawing(desk.platform, run, progress),
+        actions=run_actions({"id": run.id, "status": run.status}),
+        words=fact_words,
+        brief=lambda fact: fact_brief({"data": fact.data}) or _fields(fact.data),
+        page_path=f"/ui/runs/{run.id}",
+    )
+
+
+@page()
+async def stream(request: Request, desk: Desk, session: Session) -> Response:
+    """Says when the run has a newer fact."""
+    run = await find_run(desk, session, request.path_params["run_id"])
+    workspace = session.principal.workspace
+
+    async def stamp() -> str:
+        newest = await desk.platform.database.read(lambda conn: get_run(conn, workspace, run.id))
+        return f"{newest.seq}.{newest.status}" if newest is not None else "gone"
+
+    seen = request.headers.get("last-event-id") or f"{run.seq}.{run.status}"
+    source = changes(desk.platform.live, f"ws/{workspace}", run.id, stamp, seen)
+    return EventStream(source, request.app.state.streams)
+
+
+def _fields(data: Mapping[str, Any]) -> str:
+    return ", ".join(list(data)[:6])
+
+
+def _as_row(fact: Fact) -> Mapping[str, Any]:
+    return {"type": fact.type, "node": fact.node, "at": fact.at, "seq": fact.seq, "data": fact.data}
+
+
+ROUTES = [
+    Route("/runs/{run_id}", show_run),
+    Route("/runs/{run_id}/stream", stream),
+]

@@ -1,0 +1,174 @@
+"""What may be done with one run: cancel, retry, signal, pause, resume. Each asks first."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from contracts.errors import RunError
+from gateway.audit import record
+from gateway.auth import Principal
+from gateway.dashboard.asking import REASON, Ask, Field, show
+from gateway.dashboard.routes.run import find_run
+from gateway.dashboard.session import Session
+from gateway.dashboard.views import Desk, action, back_to, page, redirect
+from gateway.platform import Platform
+from gateway.queries.runs import Run
+
+__all__ = ["ROUTES"]
+
+_VERBS = ("cancel", "retry", "signal", "pause", "resume")
+
+
+def _question(platform: Platform, run: Run, verb: str, values: dict[str, str] | None = None) -> Ask:
+    who, given = f"{run.flow} {run.key}", values or {}
+    state = f"Now it is {run.status}" + (f": {run.waiting}." if run.waiting else ".")
+    reason = Field("reason", "Reason", value=given.get("reason", ""), help=REASON.help)
+    match verb:
+        case "cancel":
+            text = (
+                "It stops, and what it did is compensated first, in reverse order. Past its pivot it goes on."
+            )
+            return Ask(
+                f"Cancel {who}?", (text, state), "Cancel the run", (reason,), True, possible=not run.ended
+            )
+        case "retry":
+            return _retry_question(platform, run, who, state, reason)
+        case "pause":
+            text = "Nothing new starts in it until it is resumed; what is at work is let to end."
+            return Ask(f"Pause {who}?", (text, state), "Pause the run", (reason,), possible=not run.ended)
+        case "resume":
+            return Ask(
+                f"Resume {who}?", ("It goes on where it was paused.", state), "Resume the run", (reason,)
+            )
+        case _:
+            text = "A wait for a signal of this name takes it; one that comes before its wait is kept."
+            fields = (
+                Field("name", "Signal", value=given.get("name", _awaited(platform, run)), required=True),
+                Field("data", "Data (JSON)", kind="json", value=given.get("data", "{}")),
+            )
+            return Ask(f"Signal {who}", (text, state), "Send the signal", fields, possible=not run.ended)
+
+
+def _retry_question(platform: Platform, run: Run, who: str, state: str, reason: Field) -> Ask:
+    if not run.ended:
+        fits = run.status == "stuck"
+        text = (
+            "It goes on where it is stuck; its history stays."
+            if fits
+            else "Only a stuck or an ended run is retried."
+        )
+        return Ask(f"Retry {who}?", (text, state), "Retry the run", (reason,), possible=fits)
+    flow = platform.flow(run.flow)
+    names = (
+        [node.id for node in flow.graph().nodes if not node.id.startswith("(")] if flow is not None else []
+    )
+    options = (("", "the beginning"), *((name, name) for name in names if not name.endswith(" (join)")))
+    fields = (Field("from_node", "Begin at", kind="select", options=options), reason)
+    text = "A new run with the same input is made and linked to this one. This one's history is not changed."
+    return Ask(f"Run {who} again?", (text, state), "Make a new run", fields)
+
+
+def _awaited(platform: Platform, run: Run) -> str:
+    waiting = run.waiting or ""
+    return waiting.partition("signal:")[2].partition(";")[0].strip()
+
+
+def _verb(request: Request) -> str:
+    verb = str(request.path_params["verb"])
+    if verb not in _VERBS:
+        raise HTTPException(404, f"There is nothing called {verb[:40]!r} to do with a run.")
+    return verb
+
+
+def _check(session: Session, verb: str) -> None:
+    ability = "signal runs" if verb == "signal" else "act on runs"
+    if not session.may(ability):
+        raise HTTPException(403, f"Your key's role, {session.principal.role}, may not {ability}.")
+
+
+@page()
+async def ask(request: Request, desk: Desk, session: Session) -> Response:
+    """The question."""
+    verb = _verb(request)
+    _check(session, verb)
+    run = await find_run(desk, session, request.path_params["run_id"])
+    return show(request, desk, session, _question(desk.platform, run, verb), f"/ui/runs/{run.id}")
+
+
+@action("read operations")
+async def do(request: Request, desk: Desk, session: Session) -> Response:
+    """The deed, written down first."""
+    verb = _verb(request)
+    _check(session, verb)
+    run = await find_run(desk, session, request.path_params["run_id"])
+    form = await request.form()
+    values = {name: str(form.get(name) or "").strip() for name in ("reason", "name", "data", "from_node")}
+    back = back_to(form.get("back"), f"/ui/runs/{run.id}")
+    data: Any = None
+    if verb == "signal":
+        try:
+            data = json.loads(values["data"] or "null")
+        except ValueError as error:
+            return _again(request, desk, session, run, verb, values, f"The data is not JSON: {error}.")
+        if not values["name"]:
+            return _again(request, desk, session, run, verb, values, "The signal needs a name.")
+    try:
+        text, to = await _perform(desk.platform, session.principal, run, verb, values, data)
+    except RunError as error:
+        return redirect(back, "bad", f"Not done: {error}")
+    return redirect(to or back, "ok", text)
+
+
+async def _perform(
+    platform: Platform, who: Principal, run: Run, verb: str, values: dict[str, str], data: Any
+) -> tuple[str, str | None]:
+    """Does it; a sentence, and where to go where that is not back. Raises RunError, BusError, StoreError."""
+    reason, node, client = values["reason"], values["from_node"] or None, platform.client
+    signal_id = platform.random_id()
+    detail: dict[str, Any] | None = {"from_node": node} if node else None
+    if verb == "signal":
+        detail = {"name": values["name"], "id": signal_id}
+    await record(platform, who, f"run.{verb}", f"run/{run.id}", reason=reason or None, detail=detail)
+    name = f"{run.flow} {run.key}"
+    match verb:
+        case "cancel":
+            await client.cancel(who.workspace, run.id, reason=reason, actor=who.actor)
+            return f"Asked {name} to cancel.", None
+        case "retry":
+            goes_on = await client.retry(
+                who.workspace, run.id, from_node=node, reason=reason, actor=who.actor
+            )
+            if goes_on == run.id:
+                return f"{name} goes on.", None
+            return f"A new run was made from {name}.", None
+        case "pause":
+            await client.pause(who.workspace, run.id, reason=reason, actor=who.actor)
+            return f"Asked {name} to pause.", None
+        case "resume":
+            await client.resume(who.workspace, run.id, reason=reason, actor=who.actor)
+            return f"{name} goes on.", None
+        case _:
+            await client.signal(
+                who.workspace, run.id, values["name"], data, signal_id=signal_id, actor=who.actor
+            )
+            return f"Sent {values['name']} to {name}.", None
+
+
+def _again(
+    request: Request, desk: Desk, session: Session, run: Run, verb: str, values: dict[str, str], error: str
+) -> Response:
+    question = _question(desk.platform, run, verb, values)
+    asked = Ask(question.title, question.touches, question.submit, question.fields, question.danger, error)
+    return show(request, desk, session, asked, f"/ui/runs/{run.id}", code=422)
+
+
+ROUTES = [
+    Route("/runs/{run_id}/{verb:str}", ask, methods=["GET"]),
+    Route("/runs/{run_id}/{verb:str}", do, methods=["POST"]),
+]

@@ -1,0 +1,99 @@
+"""The story of one correlation id, and the stream that keeps an open page of it current."""
+
+from __future__ import annotations
+
+import hashlib
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.dashboard.session import Session
+from gateway.dashboard.story import OVERDUE, build
+from gateway.dashboard.streaming import EventStream, changes
+from gateway.dashboard.views import Desk, page
+from gateway.queries.story_rows import StoryRows, read_story
+
+__all__ = ["ROUTES"]
+
+_TICK = 3.0  # seconds after which an open story is drawn again though nothing happened
+
+
+async def _rows(desk: Desk, session: Session, correlation: str) -> StoryRows:
+    workspace = session.principal.workspace
+    rows = None
+    if "\0" not in correlation:
+        rows = await desk.platform.database.read(lambda conn: read_story(conn, workspace, correlation))
+    if rows is None:
+        raise HTTPException(404, f"This workspace has no story {correlation[:80]}.")
+    return rows
+
+
+@page()
+async def story(request: Request, desk: Desk, session: Session) -> Response:
+    """The page, and the part of it that is asked for again when something changed."""
+    correlation = request.path_params["correlation"]
+    rows = await _rows(desk, session, correlation)
+    true_axis = request.query_params.get("axis") == "true"
+    told = build(
+        correlation,
+        runs=rows.runs,
+        histories=rows.histories,
+        events=rows.events,
+        reactions=rows.reactions,
+        dead_letters=rows.dead_letters,
+        audit=rows.audit,
+        expected=desk.platform.subscriptions(),
+        now=desk.now(),
+        true_axis=true_axis,
+    )
+    template = "_story.html" if request.headers.get("hx-request") else "story.html"
+    return desk.render(
+        request,
+        template,
+        session,
+        story=told,
+        runs=rows.runs,
+        truncated=rows.truncated,
+        stamp=_stamp(rows, desk.now()),
+        page_path=f"/ui/stories/{correlation}",
+    )
+
+
+@page()
+async def stream(request: Request, desk: Desk, session: Session) -> Response:
+    """Says when the story has changed, and now and then while it is open."""
+    correlation = request.path_params["correlation"]
+    seen = request.headers.get("last-event-id") or request.query_params.get("seen")
+
+    async def stamp() -> str:
+        return _stamp(await _rows(desk, session, correlation), desk.now())
+
+    await stamp()
+    feed = f"ws/{session.principal.workspace}"
+    return EventStream(changes(desk.platform.live, feed, correlation, stamp, seen), request.app.state.streams)
+
+
+def _stamp(rows: StoryRows, now: float) -> str:
+    """Differs whenever the page would: counts and newest times; and each tick while it is open."""
+    facts = sum(map(len, rows.histories.values()))
+    settled = sum(row["finished_at"] is not None for row in rows.reactions)
+    tries = sum(row["attempts"] for row in rows.reactions)
+    letters = "".join(sorted(row["status"][:3] for row in rows.dead_letters))
+    states = ",".join(sorted(row["status"] for row in (*rows.reactions, *rows.runs)))
+    fresh = any(now - row["at"] < OVERDUE + 2 * _TICK for row in rows.events)
+    is_open = any(run["ended_at"] is None for run in rows.runs) or fresh or settled < len(rows.reactions)
+    parts = (facts, len(rows.events), len(rows.reactions), settled, tries, letters, len(rows.audit), states)
+    return f"{hash_of(parts)}.{int(now // _TICK) if is_open else 0}"
+
+
+def hash_of(parts: tuple[object, ...]) -> str:
+    """Short, and the same in every process."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+
+ROUTES = [
+    Route("/stories/{correlation:path}/stream", stream),
+    Route("/stories/{correlation:path}", story),
+]
