@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["escape", "pointer", "subschemas"]
+__all__ = ["children", "escape", "pointer", "subschemas"]
 
 # Keywords by the shape of their value: those of 2020-12, with the names of drafts 7 and 2019-09.
 _ONE = frozenset(
@@ -50,10 +50,11 @@ def subschemas(schema: Any, at: str = "") -> Iterator[tuple[str, Any]]:
         place, found = waiting.pop()
         yield place, found
         if isinstance(found, Mapping):
-            waiting.extend(reversed(list(_children(found, place))))
+            waiting.extend(reversed(list(children(found, place))))
 
 
-def _children(schema: Mapping[str, Any], at: str) -> Iterator[tuple[str, Any]]:
+def children(schema: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
+    """The schemas directly inside one, with JSON Pointers."""
     for keyword, value in schema.items():
         place = f"{at}/{escape(keyword)}"
         if keyword in _ONE and isinstance(value, Mapping | bool):
