@@ -46,6 +46,7 @@ class Hub:
         # Weakly: a follower that was just dropped must not be read for until the end of time.
         self._followers: dict[str, WeakSet[FeedFollower]] = {}
         self._reader: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def join(self, feed: str, follower: FeedFollower) -> tuple[Ring, Place]:
         """See ``store.live.follower.Source``."""
@@ -65,13 +66,15 @@ class Hub:
         for followers in self._followers.values():
             for follower in list(followers):
                 follower.close()
-        if self._reader is not None:
+        self._closed = True
+        # More than once: before Python 3.12 asyncio.wait_for, which the client uses, can swallow one.
+        while self._reader is not None and not self._reader.done():
             self._reader.cancel()
-            await asyncio.wait([self._reader])
+            await asyncio.wait([self._reader], timeout=0.1)
 
     async def _read(self) -> None:
         pause = 0.0
-        while self._forget():
+        while not self._closed and self._forget():
             try:
                 if pause:
                     await asyncio.sleep(pause)
