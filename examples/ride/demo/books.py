@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Books", "Entry", "Mail", "Move", "read_books"]
+__all__ = ["FILES", "Books", "Entry", "Mail", "Move", "count_reactions", "read_books"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +61,26 @@ class Books:
 FILES = {"receipts": "receipts", "driver_earnings": "earnings", "city_stats": "statistics"}
 
 
-def read_books(path: Path) -> Books:
-    """Read the ledger's file; nobody needs to have closed it."""
-    with closing(sqlite3.connect(path, timeout=30)) as db:
+def read_books(ledger: Path, mailbox: Path) -> Books:
+    """Read both files; nobody needs to have closed them."""
+    with closing(sqlite3.connect(ledger, timeout=30)) as db, closing(sqlite3.connect(mailbox)) as box:
         return Books(
             moves=[
                 Move(*row) for row in db.execute("SELECT seq, what, ride, driver FROM moves ORDER BY seq")
             ],
             payments=[Entry(*row) for row in db.execute("SELECT what, ride, amount_cents FROM payments")],
-            mails=[Mail(*row) for row in db.execute("SELECT ride, about, copies FROM mailbox")],
+            mails=[Mail(*row) for row in box.execute("SELECT ride, about, copies FROM mailbox")],
             filed={
                 reactor: [ride for (ride,) in db.execute(f"SELECT ride FROM {table}")]  # noqa: S608
                 for reactor, table in FILES.items()  # the tables' names are ours
             },
             on_the_road=dict(db.execute("SELECT driver, ride FROM drivers WHERE ride IS NOT NULL")),
         )
+
+
+def count_reactions(ledger: Path, mailbox: Path) -> int:
+    """How many mails and filings there are: what the reactors have done so far, and cheap to ask."""
+    with closing(sqlite3.connect(ledger, timeout=30)) as db, closing(sqlite3.connect(mailbox)) as box:
+        counts = [db.execute(f"SELECT count(*) FROM {table}") for table in FILES.values()]  # noqa: S608
+        counts.append(box.execute("SELECT count(*) FROM mailbox"))
+        return sum(int(count.fetchone()[0]) for count in counts)

@@ -13,7 +13,7 @@ from typing import Any
 
 from examples.ride.demo.books import Books, Move
 
-__all__ = ["ENDED", "Inconsistency", "RunRecord", "audit"]
+__all__ = ["ENDED", "Inconsistency", "RunRecord", "audit", "expected_reactions"]
 
 ENDED = frozenset({"completed", "compensated", "failed", "cancelled"})
 # What the rider is told of a run that ended so, and how often: once each.
@@ -57,6 +57,13 @@ def audit(
         *_mails(runs, books),
         *_filings(runs, books),
     ]
+
+
+def expected_reactions(runs: Sequence[RunRecord], reactors: int) -> int:
+    """How many mails and filings these runs give rise to, by ``reactors`` that file completed rides."""
+    ended = [run for run in runs if run.status in ENDED]
+    completed = sum(run.status == "completed" for run in ended)
+    return sum(len(TOLD[run.status]) for run in ended) + completed * reactors
 
 
 def _entries(

@@ -1,0 +1,321 @@
+"""The services do their work at least once, and it counts once: by the key, in their own books."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from antiphon import CommandContext, Event, ReactionContext, Retryable, StepContext, Terminal
+from examples.ride import drivers, mail, payments, reactors, rules
+from examples.ride.demo.books import Books, Entry, Move, read_books
+from examples.ride.demo.sink import Sink
+from examples.ride.ledger import LEDGER_VARIABLE, Ledger, ledger
+
+WET = {"zone": "Union Sq", "borough": "Manhattan", "at": "2019-03-01T00:00:00"}
+
+
+def place(*, dry: bool) -> dict[str, str]:
+    """A pickup whose zone has run out of drivers, or has not."""
+    times = (f"2019-03-{day:02d}T{hour:02d}:00:00" for day in range(1, 29) for hour in range(24))
+    return {**WET, "at": next(at for at in times if rules.zone_is_dry(WET["zone"], at) is dry)}
+
+
+def ride_where(rule: object, met: bool) -> str:
+    assert callable(rule)
+    return next(ride for ride in (f"ride-{n}" for n in range(10_000)) if rule(ride) is met)
+
+
+@pytest.fixture
+def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    monkeypatch.setenv(LEDGER_VARIABLE, str(tmp_path / "ledger.sqlite"))
+    ledger.cache_clear()
+    opened = ledger()
+    Sink(mailbox_of(opened)).close()  # an empty mailbox
+    yield opened
+    opened.close()
+    ledger.cache_clear()
+
+
+def at_step(ride: str, key: str, **results: Any) -> StepContext:
+    return StepContext(
+        input={"ride_id": ride, "pickup": place(dry=False)},
+        results=results,
+        key=key,
+        attempt=1,
+        run_id=f"run-of-{ride}",
+        run_key=ride,
+        workspace="default",
+        correlation=f"run-of-{ride}",
+        flow="ride",
+        node="match_driver",
+    )
+
+
+def command(key: str) -> CommandContext:
+    return cast(CommandContext, SimpleNamespace(key=key))
+
+
+def reaction(key: str, attempt: int = 1) -> ReactionContext:
+    return cast(ReactionContext, SimpleNamespace(key=key, attempt=attempt))
+
+
+def mailbox_of(book: Ledger) -> Path:
+    return book.path.with_name("mailbox.sqlite")
+
+
+def books(book: Ledger) -> Books:
+    return read_books(book.path, mailbox_of(book))
+
+
+async def test_matching_again_under_the_same_key_finds_the_same_driver(book: Ledger) -> None:
+    """An attempt whose answer was lost is repeated, and takes no second driver off the road."""
+    first = await drivers.match_driver(at_step("a", "key-a"))
+    again = await drivers.match_driver(at_step("a", "key-a"))
+    assert first == again
+    assert [move.what for move in books(book).moves] == ["matched"]
+    assert books(book).on_the_road == {first.driver: "a"}
+
+
+async def test_a_dry_zone_is_a_definite_no(book: Ledger) -> None:
+    """No driver is a decision, not a failure to be retried."""
+    ctx = at_step("a", "key-a")
+    with pytest.raises(Terminal) as refused:
+        await drivers.match_driver(
+            StepContext(**{**_fields(ctx), "input": {"pickup": place(dry=True)}})  # type: ignore[arg-type]
+        )
+    assert refused.value.code == "no_driver"
+    assert not books(book).moves
+
+
+def _fields(ctx: StepContext) -> dict[str, Any]:
+    return {name: getattr(ctx, name) for name in StepContext.__dataclass_fields__}
+
+
+async def test_a_match_that_comes_after_its_release_is_barred(book: Ledger) -> None:
+    """A compensation whose step has no known outcome wins over the attempt that is still on its way."""
+    await drivers.release_driver(at_step("a", "key-release"))
+    with pytest.raises(Terminal, match="given up"):
+        await drivers.match_driver(at_step("a", "key-a"))
+    assert not books(book).on_the_road
+
+
+async def test_a_released_and_a_freed_driver_can_be_matched_again(book: Ledger) -> None:
+    """Both ends of a ride let its driver go, and letting go twice is no second release."""
+    for ride, leave in (("a", drivers.release_driver), ("b", drivers.free_driver)):
+        await drivers.match_driver(at_step(ride, f"key-{ride}"))
+        await leave(at_step(ride, f"key-{ride}-leave"))
+        await leave(at_step(ride, f"key-{ride}-leave"))
+    assert [move.what for move in books(book).moves] == ["matched", "released", "matched", "freed"]
+    assert not books(book).on_the_road
+
+
+async def test_when_all_are_on_the_road_matching_is_tried_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too few drivers at this moment is not a no."""
+    small = Ledger(tmp_path / "small.sqlite", drivers=1)
+    monkeypatch.setattr(drivers, "ledger", lambda: small)
+    await drivers.match_driver(at_step("a", "key-a"))
+    with pytest.raises(Retryable):
+        await drivers.match_driver(at_step("b", "key-b"))
+    small.close()
+
+
+def test_many_processes_never_share_a_driver(tmp_path: Path) -> None:
+    """Four processes match, dispatch and free at the same time on one file; no driver is on two rides."""
+    program = (
+        "import asyncio, sys\n"
+        "from types import SimpleNamespace as N\n"
+        "from examples.ride import drivers\n"
+        "async def main(who):\n"
+        "    for n in range(40):\n"
+        "        ride = f'{who}-{n}'\n"
+        f"        ctx = N(input={{'pickup': {place(dry=False)!r}}}, key=ride, run_key=ride, results={{}})\n"
+        "        await drivers.match_driver(ctx)\n"
+        "        await drivers.free_driver(N(key=ride + '-freed', run_key=ride))\n"
+        "asyncio.run(main(sys.argv[1]))\n"
+    )
+    path = tmp_path / "ledger.sqlite"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, who],
+            env={LEDGER_VARIABLE: str(path), "PYTHONPATH": "."},
+            stderr=subprocess.PIPE,
+        )
+        for who in "abcd"
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors.decode()
+    on: dict[str, str] = {}
+    moves = _moves(path)
+    assert len(moves) == 4 * 40 * 2
+    for move in moves:
+        assert move.driver is not None
+        if move.what == "matched":
+            assert on.setdefault(move.driver, move.ride) == move.ride
+        else:
+            assert on.pop(move.driver) == move.ride
+
+
+def _moves(path: Path) -> list[Move]:
+    with closing(sqlite3.connect(path)) as db:
+        return [Move(*row) for row in db.execute("SELECT seq, what, ride, driver FROM moves ORDER BY seq")]
+
+
+async def test_authorizing_again_under_the_same_key_holds_once(book: Ledger) -> None:
+    """A command that comes again is answered the same, and the fare is held once."""
+    wanted = payments.Authorize(ride_id="a", amount_cents=780, method="cash")
+    first = await payments.authorize(wanted, command("key"))
+    assert await payments.authorize(wanted, command("key")) == first
+    assert books(book).payments == [Entry("authorized", "a", 780)]
+
+
+async def test_a_declined_card_holds_nothing(book: Ledger) -> None:
+    """The bank's no is definite, and leaves no entry."""
+    ride = ride_where(lambda ride: rules.card_declined(ride, "credit card"), True)
+    with pytest.raises(Terminal) as refused:
+        await payments.authorize(
+            payments.Authorize(ride_id=ride, amount_cents=780, method="credit card"), command("key")
+        )
+    assert refused.value.code == "card_declined"
+    assert not books(book).payments
+
+
+async def test_voiding_lets_go_of_what_is_held_once(book: Ledger) -> None:
+    """A repeated void is answered with what the first has let go of."""
+    await payments.authorize(payments.Authorize(ride_id="a", amount_cents=780, method="cash"), command("k1"))
+    for _ in range(2):
+        assert (await payments.void(payments.Void(ride_id="a"), command("k2")))["amount_cents"] == 780
+    assert (await payments.void(payments.Void(ride_id="a"), command("k3")))["amount_cents"] == 0
+    assert sum(entry.cents for entry in books(book).payments if entry.what == "voided") == 780
+
+
+async def test_a_hold_that_comes_after_its_void_is_barred(book: Ledger) -> None:
+    """A void of an authorization with an open outcome wins over the command that is still on its way."""
+    await payments.void(payments.Void(ride_id="a"), command("k2"))
+    with pytest.raises(Terminal, match="voided before"):
+        await payments.authorize(
+            payments.Authorize(ride_id="a", amount_cents=780, method="cash"), command("k1")
+        )
+
+
+async def test_capturing_takes_what_is_held_and_no_more(book: Ledger) -> None:
+    """Once under one key; refused where nothing, or too little, is held."""
+    await payments.authorize(payments.Authorize(ride_id="a", amount_cents=780, method="cash"), command("k1"))
+    for _ in range(2):
+        await payments.capture(payments.Capture(ride_id="a", amount_cents=780), command("k2"))
+    assert books(book).payments == [Entry("authorized", "a", 780), Entry("captured", "a", 780)]
+    for ride, cents in (("b", 780), ("a", 781)):
+        with pytest.raises(Terminal) as refused:
+            await payments.capture(payments.Capture(ride_id=ride, amount_cents=cents), command("k3"))
+        assert refused.value.code == "not_held"
+
+
+def completed(ride: str) -> reactors.Completed:
+    return reactors.Completed(
+        ride_id=ride,
+        rider=reactors.Rider(id="rider-1", email="rider-1@riders.example"),
+        driver="driver-0001",
+        fare_cents=780,
+        tip_cents=215,
+        pickup=reactors.Place(zone="Union Sq", borough="Manhattan"),
+        distance=1.6,
+    )
+
+
+async def test_reactors_file_a_ride_once(book: Ledger) -> None:
+    """A reaction that comes again under its key writes no second row."""
+    ride = ride_where(lambda ride: rules.portal_stumbles(ride) or rules.portal_down(ride), False)
+    for _ in range(2):
+        for reactor in (reactors.receipts, reactors.driver_earnings, reactors.city_stats):
+            await reactor(completed(ride), reaction(f"key-{reactor.__name__}"))
+    assert books(book).filed == {"receipts": [ride], "driver_earnings": [ride], "city_stats": [ride]}
+    earned = await book.write(lambda db: db.execute("SELECT earned_cents FROM earnings").fetchone()[0])
+    assert earned == 624 + 215
+
+
+async def test_the_portal_stumbles_once_for_some_rides(book: Ledger) -> None:
+    """The first attempt fails, the second does not."""
+    stumbles = ride_where(lambda r: rules.portal_stumbles(r) and not rules.portal_down(r), True)
+    with pytest.raises(Retryable):
+        await reactors.city_stats(completed(stumbles), reaction("key", 1))
+    await reactors.city_stats(completed(stumbles), reaction("key", 2))
+    assert books(book).filed["city_stats"] == [stumbles]
+
+
+async def test_the_portals_outage_ends_when_somebody_ends_it(book: Ledger) -> None:
+    """Every attempt fails for a few rides, until the switch is set."""
+    down = ride_where(lambda r: rules.portal_down(r) and not rules.portal_stumbles(r), True)
+    for attempt in (1, 2, 3):
+        with pytest.raises(Retryable, match="down"):
+            await reactors.city_stats(completed(down), reaction("key", attempt))
+    await book.set_switch(reactors.PORTAL_SWITCH, "open")
+    await reactors.city_stats(completed(down), reaction("key", 4))
+    assert books(book).filed["city_stats"] == [down]
+
+
+def booked(ride: str) -> Event:
+    path = Path(reactors.__file__).parent / "contracts" / "ride" / "booked.v1.json"
+    example = json.loads(path.read_text())["examples"][0]
+    return Event.create(
+        "ride.booked.v1",
+        {**example, "ride_id": ride},
+        id="e-1",
+        source="/default/flows/ride",
+        at=0.0,
+        workspace="default",
+    )
+
+
+@pytest.fixture
+async def sink(book: Ledger, monkeypatch: pytest.MonkeyPatch) -> Any:
+    server = Sink(mailbox_of(book))
+    await server.start()
+    host, _, port = server.address.rpartition(":")
+    sender = mail.Postman(host, int(port))
+    monkeypatch.setattr(reactors, "postman", lambda: sender)
+    yield server
+    await server.stop()
+
+
+async def test_a_rider_is_told_once_however_often_the_event_comes(book: Ledger, sink: Sink) -> None:
+    """A repeat that the record knows stops there; one that it does not know is a copy, and suppressed."""
+    for _ in range(2):
+        await reactors.notify(booked("a"), reaction("key"))
+    assert [(m.ride, m.about, m.copies) for m in books(book).mails] == [("a", "ride.booked.v1", 1)]
+    # The process died after the server had taken the mail, and before it wrote that down.
+    await book.write(lambda db: db.execute("UPDATE mails SET status = 'sending'"))
+    await reactors.notify(booked("a"), reaction("key"))
+    assert [(m.ride, m.about, m.copies) for m in books(book).mails] == [("a", "ride.booked.v1", 2)]
+
+
+async def test_a_mail_server_that_is_away_is_tried_again(book: Ledger, sink: Sink) -> None:
+    """No server is a reason to retry; once it is back, the same mail goes out over a new line."""
+    await sink.stop()
+    with pytest.raises(Retryable, match="no answer"):
+        await reactors.notify(booked("a"), reaction("key"))
+    status = await book.write(lambda db: db.execute("SELECT status FROM mails").fetchone()[0])
+    assert status == "sending"
+    assert not books(book).mails
+
+
+async def test_a_mail_that_the_server_refuses_is_not_tried_again(book: Ledger, sink: Sink) -> None:
+    """A 550 is a definite no."""
+    sender = reactors.postman()
+    letter = reactors._mail(booked("a"), "<id@ride.example>")
+    del letter["X-Ride"]
+    with pytest.raises(Terminal, match="550"):
+        await sender.send(letter)
+    await asyncio.wait_for(reactors.notify(booked("b"), reaction("key")), 10)
+    assert [mail.ride for mail in books(book).mails] == ["b"]
