@@ -8,10 +8,10 @@ found, and so that having seen every state proves that there is none.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from contracts.compatibility.budget import Budget
 from contracts.compatibility.regex import BEGIN, END, Alt, Cat, Chars, Repeat, Tree
@@ -24,6 +24,10 @@ _ANYTHING = Repeat(Chars(((0, END),)), 0, None)
 # What a witness is made of, the most readable first.
 _READABLE = [*range(ord("a"), ord("z") + 1), *range(ord("0"), ord("9") + 1), *range(ord("A"), ord("Z") + 1)]
 _READABLE += [ord(char) for char in "-_. @/:+,"]
+
+
+_RANK = {char: rank for rank, char in enumerate(_READABLE)}
+_SPARE = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,27 @@ def _derive(tree: Tree, char: int) -> Tree:
             return _cat(_derive(part, char), rest)
 
 
+def _begun(tree: Tree) -> Tree:
+    """What is left of a pattern, looked for anywhere, once the text has begun."""
+    return _no_beginning(_derive(_cat(_cat(_ANYTHING, tree), _ANYTHING), BEGIN))
+
+
+def _no_beginning(tree: Tree) -> Tree:
+    """The tree without what a second beginning could match: there is none, and the search ends sooner."""
+    match tree:
+        case Chars(ranges):
+            return _NOTHING if ranges == ((BEGIN, BEGIN),) else tree
+        case Cat(parts):
+            result: Tree = _EMPTY
+            for part in parts:
+                result = _cat(result, _no_beginning(part))
+            return result
+        case Alt(parts):
+            return _alt([_no_beginning(part) for part in parts])
+        case Repeat(part, least, most):
+            return _repeat(_no_beginning(part), least, most)
+
+
 def _boundaries(tree: Tree) -> Iterator[int]:
     waiting: list[Tree] = [tree]
     while waiting:
@@ -111,15 +136,23 @@ def _boundaries(tree: Tree) -> Iterator[int]:
                 waiting.append(part)
 
 
-def _alphabet(trees: Sequence[Tree]) -> list[int]:
-    """One character out of each block of those that no pattern tells apart, readable ones first."""
+def _alphabet(trees: Sequence[Tree]) -> dict[int, list[int]]:
+    """One character out of each block of those that no pattern tells apart, readable ones first.
+
+    With each, a few others of its block.
+    """
     cuts = {0, 0xD800, 0xE000, BEGIN}
     for tree in trees:
         cuts.update(_boundaries(tree))
     borders = sorted(cut for cut in cuts if cut <= BEGIN)
     blocks = [(low, high - 1) for low, high in pairwise(borders) if low != 0xD800]
-    chosen = [next((c for c in _READABLE if low <= c <= high), low) for low, high in blocks]
-    return sorted(chosen, key=lambda c: (_READABLE.index(c) if c in _READABLE else len(_READABLE), c))
+    chosen = {}
+    for low, high in blocks:
+        some = [c for c in _READABLE if low <= c <= high] or [*range(low, min(high, low + _SPARE) + 1)]
+        if len(some) == 1 and high > low:
+            some += [c for c in range(low, min(high, low + _SPARE) + 1) if c != some[0]]
+        chosen[some[0]] = some[1:]
+    return dict(sorted(chosen.items(), key=lambda one: (_RANK.get(one[0], len(_READABLE)), one[0])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +168,7 @@ def texts(
 
     Raises OutOfBudget. The number of states is bounded by the budget alone.
     """
-    searched = [_derive(_cat(_cat(_ANYTHING, tree), _ANYTHING), BEGIN) for tree in [*fits, *avoids]]
+    searched = [_begun(tree) for tree in [*fits, *avoids]]
     alphabet = _alphabet(searched)
     # Beyond the last bound that matters, lengths are the same.
     top = least if most is None else most + 1
@@ -159,7 +192,18 @@ def texts(
             if most is None or state.length < most:
                 following += _followers(state, text, alphabet, len(fits), top, budget)
         layer = following
-    return Found(tuple(found), not (found and cut))
+    # Characters of one block may stand for each other.
+    others = islice(_varied(found, alphabet), want - len(found))
+    found += dict.fromkeys(others)
+    spare = any(alphabet[ord(char)] for text in found for char in text if ord(char) in alphabet)
+    return Found(tuple(found), not (found and (cut or spare)))
+
+
+def _varied(found: Sequence[str], alphabet: dict[int, list[int]]) -> Iterator[str]:
+    for text in list(found):
+        for index, char in enumerate(text):
+            for other in alphabet[ord(char)]:
+                yield text[:index] + chr(other) + text[index + 1 :]
 
 
 def _accepted(trees: tuple[Tree, ...], fits: int) -> bool:
@@ -168,7 +212,7 @@ def _accepted(trees: tuple[Tree, ...], fits: int) -> bool:
 
 
 def _followers(
-    state: _State, text: str, alphabet: list[int], fits: int, top: int, budget: Budget
+    state: _State, text: str, alphabet: Iterable[int], fits: int, top: int, budget: Budget
 ) -> Iterator[tuple[_State, str]]:
     for char in alphabet:
         budget.spend()

@@ -71,8 +71,8 @@ class _Outcome:
         )
 
 
-class _TooMany(Exception):
-    """Raised when a schema can hold in more ways than are looked at."""
+class _Unclear(Exception):
+    """Raised with the reason when it can't be told what is left unevaluated."""
 
 
 def opened(node: Node, kind: str) -> Formula:
@@ -91,8 +91,9 @@ def opened(node: Node, kind: str) -> Formula:
 def _with_unevaluated(node: Node, kind: str, keyword: str) -> Formula:
     try:
         outcomes = _outcomes(node, kind, frozenset({keyword}))
-    except _TooMany:
-        return Opaque(f"{keyword} {node.fingerprint}")
+    except _Unclear as error:
+        what = f"{keyword} can't be told: {error} ({node.fingerprint[:12]})"
+        return both([meaning(node, kind), Opaque(what)])
     rest = Schema(node.child(node.schema[keyword]))
     return either(both([outcome.formula, _closed(outcome, kind, rest)]) for outcome in outcomes)
 
@@ -129,7 +130,7 @@ def _few(outcomes: Iterable[_Outcome]) -> list[_Outcome]:
     for outcome in outcomes:
         listed.append(outcome)
         if len(listed) > _MOST_OUTCOMES:
-            raise _TooMany
+            raise _Unclear(f"there are more than {_MOST_OUTCOMES} ways to fit")
     return listed
 
 
@@ -147,6 +148,8 @@ def _evaluated(node: Node, kind: str) -> dict[str, Any]:
         containing = frozenset([Schema(node.child(schema["contains"]))] if "contains" in schema else [])
         prefix = len(schema.get("prefixItems", ()))
         return {"everything": "items" in schema, "prefix": prefix, "containing": containing}
+    if "contains" in schema:
+        raise _Unclear("validators of 2019-09 differ on what `contains` evaluates")
     tuple_form = isinstance(items, list)
     whole = ("items" in schema and not tuple_form) or (tuple_form and "additionalItems" in schema)
     return {"everything": whole, "prefix": len(items) if tuple_form else 0}

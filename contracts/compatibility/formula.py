@@ -177,7 +177,7 @@ class Has:
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """Something that is not understood: only its opposite is known to contradict it."""
+    """Something that is not reasoned about, in words: only its opposite is known to contradict it."""
 
     what: str
     holds: bool = True

@@ -110,6 +110,7 @@ def _if(node: Node, condition: Any, kind: str) -> Formula:
     return either([both([Schema(test), yes]), both([Schema(test, False), no])])
 
 
+_SINCE_2019 = frozenset({"duration", "uuid"})
 _Reader = Callable[[Node, Any, str], Formula]
 _ANYWHERE: dict[str, _Reader] = {
     "type": _type,
@@ -125,14 +126,20 @@ _ANYWHERE: dict[str, _Reader] = {
 
 def _content(node: Node, value: Any, kind: str) -> Formula:
     # An annotation since 2019-09; draft 7's validators may assert it, so that it can't be ignored there.
-    return Opaque(f"content {value}") if node.draft == "7" else TRUE
+    return Opaque(f"{value!r} as content is asserted by some validators only") if node.draft == "7" else TRUE
+
+
+def _format(node: Node, name: Any, kind: str) -> Formula:
+    if node.draft == "7" and name in _SINCE_2019:
+        return Opaque(f"the format {name!r} is not one of draft 7: validators differ")
+    return Text("format", name)
 
 
 _STRING: dict[str, _Reader] = {
     "minLength": lambda node, n, kind: Length(least=int(n)),
     "maxLength": lambda node, n, kind: Length(most=int(n)),
     "pattern": lambda node, pattern, kind: Text("pattern", pattern),
-    "format": lambda node, name, kind: Text("format", name),
+    "format": _format,
     "contentEncoding": _content,
     "contentMediaType": _content,
 }

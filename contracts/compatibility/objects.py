@@ -150,8 +150,11 @@ class _Builder:
         return frozenset(one.what for one in self.wants.each if among(one.where, name))
 
     def _demands(self) -> list[tuple[EachProperty | None, Formula | None]]:
-        some: list[tuple[EachProperty | None, Formula | None]] = [(one, None) for one in self.wants.some]
-        return some + [(None, one) for one in self.wants.some_names]
+        # Names first: the patterns that a name was chosen for settle which properties it is among.
+        named: list[tuple[EachProperty | None, Formula | None]] = [
+            (None, one) for one in self.wants.some_names
+        ]
+        return named + [(one, None) for one in self.wants.some]
 
     def _demanded(
         self, made: _Made, demands: list[tuple[EachProperty | None, Formula | None]]
@@ -232,8 +235,8 @@ class _Builder:
     def _finished(self, made: _Made) -> Result:
         wants = self.wants
         if wants.most is not None and len(made.goals) > wants.most:
-            if len(self._demands()) > 1:
-                # Several demands may be met by one property; that was tried for known names only.
+            if len(self.wants.some_names) > 1:
+                # One name may be all that is asked for; that was tried for known names only.
                 self.open = self.open or "fewer properties might do"
             return EMPTY
         full = self._filled_up(made)

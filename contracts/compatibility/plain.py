@@ -23,7 +23,7 @@ def opaque(atoms: Iterable[Atom]) -> str | None:
     for atom in atoms:
         match atom:
             case Opaque(what):
-                return f"{what.partition(' ')[0]} is not reasoned about here"
+                return what
             case Text("format", name, False) if not known(name):
                 return f"the format {name!r} is not known"
     return None
