@@ -1,0 +1,170 @@
+"""Many rows in one statement, with the same outcome on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import IntegrityError
+
+from contracts.errors import ConfigurationError
+from store.bulk import delete_rows, insert_rows, select_rows, update_rows
+from store.database import Database
+from store.tables import events, marks, outbox, partitions, timers
+
+
+def event(n: int, **other: Any) -> dict[str, Any]:
+    row = {
+        "source": "/w/test",
+        "id": f"e{n}",
+        "workspace": "w",
+        "type": "t",
+        "correlation": "c",
+        "at": n + 0.5,
+    }
+    return {**row, "subject": None, **other}
+
+
+async def all_of(database: Database, table: Any) -> list[dict[str, Any]]:
+    query = select(table).order_by(*table.primary_key.columns)
+    return await database.read(lambda c: [dict(row._mapping) for row in c.execute(query)])
+
+
+async def put(
+    database: Database, table: Any, rows: Sequence[dict[str, Any]], **how: Any
+) -> list[tuple[Any, ...]]:
+    return await database.write(lambda c: [tuple(row) for row in insert_rows(c, table, rows, **how)])
+
+
+async def test_rows_come_back_as_they_went_in(database: Database) -> None:
+    """Text, bytes, numbers beyond 32 bits, floats and None survive; defaults are filled in."""
+    row = {"partition": 3, "position": 2**40, "message_id": "é\n'\"", "exchange": "", "routing_key": "r"}
+    row |= {"content_type": "c", "headers": "{}", "body": bytes(range(256))}
+    await put(database, outbox, [row])
+    assert await all_of(database, outbox) == [row]
+    await put(database, events, [event(1)])
+    assert await all_of(database, events) == [{**event(1), "causation": None, "routed": 1}]
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3000])
+async def test_any_number_of_rows(database: Database, number: int) -> None:
+    """None, one and thousands are all one call."""
+    await put(database, marks, [{"run_id": "r", "message_id": f"{n:05}"} for n in range(number)])
+    assert [row["message_id"] for row in await all_of(database, marks)] == [f"{n:05}" for n in range(number)]
+
+
+async def test_a_conflict_is_an_error_unless_said_otherwise(database: Database) -> None:
+    """By default a primary key that is there already is refused, and nothing of the call is kept."""
+    await put(database, events, [event(1)])
+    with pytest.raises(IntegrityError):
+        await put(database, events, [event(2), event(1)])
+    assert [row["id"] for row in await all_of(database, events)] == ["e1"]
+
+
+async def test_ignore_keeps_the_first_and_tells_which_were_new(database: Database) -> None:
+    """With "ignore" the row that is there stays, and only inserted rows are returned."""
+    await put(database, events, [event(1)])
+    rows = [event(1, subject="again"), event(2, subject="first"), event(2, subject="second")]
+    assert await put(database, events, rows, on_conflict="ignore", returning=("id", "at")) == [("e2", 2.5)]
+    assert [(row["id"], row["subject"]) for row in await all_of(database, events)] == [
+        ("e1", None),
+        ("e2", "first"),
+    ]
+
+
+async def test_update_overwrites_and_the_last_one_wins(database: Database) -> None:
+    """With "update" the given columns are overwritten; of two rows with one key the later counts."""
+    await put(database, events, [event(1, causation="cause")])
+    rows = [event(1, subject="first"), event(2), event(1, subject="second")]
+    changed = await put(database, events, rows, on_conflict="update", returning=("id", "subject"))
+    assert sorted(changed) == [("e1", "second"), ("e2", None)]
+    (one, _) = await all_of(database, events)
+    assert (one["subject"], one["causation"]) == ("second", "cause")
+
+
+async def test_update_rows_sets_by_key_and_counts(database: Database) -> None:
+    """Rows are changed by their key, unknown keys count for nothing, and the last of two wins."""
+    await put(database, events, [event(n) for n in range(3)])
+    rows = [
+        {"source": "/w/test", "id": f"e{n}", "subject": s}
+        for n, s in [(0, "a"), (1, "b"), (1, "c"), (9, "d")]
+    ]
+    assert await database.write(lambda c: update_rows(c, events, rows)) == 2
+    assert [row["subject"] for row in await all_of(database, events)] == ["a", "c", None]
+    assert await database.write(lambda c: update_rows(c, events, [])) == 0
+
+
+async def test_update_rows_with_a_guard(database: Database) -> None:
+    """More key columns than the primary key change nothing where one of them differs: a fence."""
+    await put(database, partitions, [{"id": n, "epoch": 7} for n in range(3)])
+
+    def fenced(connection: Connection, epoch: int) -> int:
+        row = {"id": 1, "epoch": epoch, "last_commit": f"commit {epoch}"}
+        return update_rows(connection, partitions, [row], keys=("id", "epoch"))
+
+    assert await database.write(lambda c: fenced(c, 6)) == 0
+    assert await database.write(lambda c: fenced(c, 7)) == 1
+    assert [row["last_commit"] for row in await all_of(database, partitions)] == [None, "commit 7", None]
+
+
+async def test_delete_rows_by_key_or_by_columns(database: Database) -> None:
+    """Rows go by primary key or by other columns, and are counted."""
+    rows = [{"run_id": f"r{n % 2}", "name": f"t{n}", "partition": 0, "due_at": 1.0} for n in range(6)]
+    await put(database, timers, rows)
+    assert (
+        await database.write(lambda c: delete_rows(c, timers, [("r0", "t0"), ("r0", "t1"), ("r1", "t1")]))
+        == 2
+    )
+    assert await database.write(lambda c: delete_rows(c, timers, [("r1",)], by=("run_id",))) == 2
+    assert [row["name"] for row in await all_of(database, timers)] == ["t2", "t4"]
+    assert await database.write(lambda c: delete_rows(c, timers, [])) == 0
+
+
+async def test_select_rows_finds_by_key_and_only_once(database: Database) -> None:
+    """The rows of the keys that are there, the columns asked for, no row twice."""
+    await put(database, marks, [{"run_id": f"r{n}", "message_id": "m"} for n in range(5)])
+    keys = [("r1", "m"), ("r3", "m"), ("r1", "m"), ("r9", "m")]
+    found = await database.read(
+        lambda c: [tuple(r) for r in select_rows(c, marks, keys, columns=("run_id",))]
+    )
+    assert sorted(found) == [("r1",), ("r3",)]
+    by_run = await database.read(lambda c: select_rows(c, marks, [("r4",)], by=("run_id",)))
+    assert [row.message_id for row in by_run] == ["m"]
+    assert await database.read(lambda c: select_rows(c, marks, [])) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"run_id": "r", "message_id": "m"}, {"run_id": "r"}], "one of them has no 'message_id'"),
+        (
+            [{"run_id": "r"}, {"run_id": "r", "message_id": "m"}],
+            "one of them has 'message_id', the first has not",
+        ),
+        ([{"run_id": "r", "message_id": "m", "wrong": 1}], "has no column 'wrong'"),
+    ],
+)
+async def test_rows_that_do_not_fit_are_refused_with_the_reason(
+    database: Database, rows: list[dict[str, Any]], message: str
+) -> None:
+    """Rows that differ in their columns, or name one that is not there, are a mistake that is told."""
+    with pytest.raises(ConfigurationError, match=message):
+        await put(database, marks, rows)
+
+
+async def test_updates_that_say_nothing_are_refused(database: Database) -> None:
+    """An update without anything to set, or without its key, is a mistake that is told."""
+    with pytest.raises(ConfigurationError, match="sets no column"):
+        await database.write(lambda c: update_rows(c, marks, [{"run_id": "r", "message_id": "m"}]))
+    with pytest.raises(ConfigurationError, match="lack their key columns: id"):
+        await database.write(lambda c: update_rows(c, partitions, [{"owner": "x"}]))
+
+
+async def test_values_never_become_part_of_the_statement(database: Database) -> None:
+    """Text that looks like SQL is text."""
+    wicked = "'); DROP TABLE marks; --"
+    await put(database, marks, [{"run_id": wicked, "message_id": "$1 ? :x %s"}])
+    found = await database.read(lambda c: select_rows(c, marks, [(wicked, "$1 ? :x %s")]))
+    assert [tuple(row) for row in found] == [(wicked, "$1 ? :x %s")]
