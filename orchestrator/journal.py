@@ -8,7 +8,7 @@ applied twice: each partition remembers the id of its newest one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,7 @@ from store import tables
 from store.bulk import delete_rows, insert_rows, select_rows, update_rows
 from store.database import Database
 
-__all__ = ["Change", "Commit", "Journal", "Post"]
+__all__ = ["Change", "Commit", "Journal", "Knowledge", "Post", "Question"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +68,39 @@ class Commit:
         return not (self.changes or self.early or self.published or self.refused)
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a batch must know before it decides: runs, which (run, message) were taken, early events."""
+
+    runs: tuple[str, ...] = ()
+    marks: tuple[tuple[str, str], ...] = ()
+    starting: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Knowledge:
+    """The answer. Missing runs are not there; early events are by run, oldest first."""
+
+    runs: dict[str, Run] = field(default_factory=dict)
+    taken: set[tuple[str, str]] = field(default_factory=set)
+    early: dict[str, list[EventArrived]] = field(default_factory=dict)
+
+
 class Journal:
     """The journal of one store."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._commits = database.group(apply_commits)
+        self._questions = database.group_read(_answer)
 
     async def commit(self, commit: Commit) -> None:
         """Make a batch durable. Raises Fenced, or StoreUnavailable: then commit the same again."""
         await self._commits.submit(commit)
 
-    async def load(self, run_ids: Sequence[str]) -> dict[str, Run]:
-        """The runs that there are, by id."""
-        return await self._database.read(lambda connection: _load(connection, run_ids))
+    async def ask(self, question: Question) -> Knowledge:
+        """What is known; the questions of many partitions are one query each."""
+        return await self._questions.submit(question)
 
     async def busy(self, partition: int) -> list[Run]:
         """The runs whose work was in the hands of this partition's last owner."""
@@ -91,31 +110,6 @@ class Journal:
             return [load_run(row._asdict()) for row in connection.execute(query)]
 
         return await self._database.read(read)
-
-    async def marked(self, pairs: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Which of these (run, message) pairs have been taken already."""
-        rows = await self._database.read(
-            lambda connection: select_rows(connection, tables.marks, pairs, columns=("run_id", "message_id"))
-        )
-        return {(row.run_id, row.message_id) for row in rows}
-
-    async def early(self, run_ids: Sequence[str]) -> dict[str, list[EventArrived]]:
-        """The events that came before their run, oldest first."""
-        columns = ("run_id", "message_id", "type", "data", "at")
-        rows = await self._database.read(
-            lambda connection: select_rows(
-                connection,
-                tables.early_events,
-                [(run_id,) for run_id in run_ids],
-                by=("run_id",),
-                columns=columns,
-            )
-        )
-        found: dict[str, list[EventArrived]] = {}
-        for row in sorted(rows, key=lambda row: (row.at, row.message_id)):
-            arrived = EventArrived(row.message_id, row.type, orjson.loads(row.data), row.at)
-            found.setdefault(row.run_id, []).append(arrived)
-        return found
 
     async def outbox(self, partition: int) -> list[Post]:
         """What was committed and is not known to be published, oldest first."""
@@ -216,9 +210,30 @@ def _write_timers(connection: Connection, changes: list[Change]) -> None:
     insert_rows(connection, tables.timers, due, on_conflict="update")
 
 
-def _load(connection: Connection, run_ids: Sequence[str]) -> dict[str, Run]:
-    rows = select_rows(connection, tables.runs, [(run_id,) for run_id in run_ids])
-    return {row.id: load_run(row._asdict()) for row in rows}
+def _answer(connection: Connection, questions: list[Question]) -> list[Knowledge]:
+    answers = [Knowledge() for _ in questions]
+    rows = select_rows(connection, tables.runs, [(run_id,) for q in questions for run_id in q.runs])
+    runs = {row.id: row for row in rows}
+    marks = [pair for q in questions for pair in q.marks]
+    taken = {
+        (row.run_id, row.message_id)
+        for row in select_rows(connection, tables.marks, marks, columns=("run_id", "message_id"))
+    }
+    early = _early(connection, [(run_id,) for q in questions for run_id in q.starting])
+    for question, answer in zip(questions, answers, strict=True):
+        answer.runs = {id: load_run(runs[id]._asdict()) for id in question.runs if id in runs}
+        answer.taken = {pair for pair in question.marks if pair in taken}
+        answer.early = {id: list(early[id]) for id in question.starting if id in early}
+    return answers
+
+
+def _early(connection: Connection, run_ids: list[tuple[str]]) -> dict[str, list[EventArrived]]:
+    rows = select_rows(connection, tables.early_events, run_ids, by=("run_id",))
+    found: dict[str, list[EventArrived]] = {}
+    for row in sorted(rows, key=lambda row: (row.at, row.message_id)):
+        arrived = EventArrived(row.message_id, row.type, orjson.loads(row.data), row.at)
+        found.setdefault(row.run_id, []).append(arrived)
+    return found
 
 
 def _row(partition: int, post: Post) -> dict[str, Any]:

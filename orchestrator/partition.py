@@ -28,7 +28,7 @@ from orchestrator.happenings import (
     mark_of,
 )
 from orchestrator.inbox import Arrival, Inbox
-from orchestrator.journal import Commit, Journal
+from orchestrator.journal import Commit, Journal, Knowledge, Question
 from orchestrator.relay import Relay
 from orchestrator.run import Run
 from orchestrator.timers import Timers
@@ -178,9 +178,9 @@ class Partition:
                 commit.refused.append(read)
             else:
                 happenings.append((arrival, *read))
-        batch = await self._prepare(commit, happenings)
+        batch, taken = await self._prepare(commit, happenings)
         try:
-            later = await self._decide(batch, happenings)
+            later = self._decide(batch, happenings, taken)
             await self._commit(batch)
         except BaseException:
             # In memory these runs are ahead of the journal now.
@@ -189,18 +189,23 @@ class Partition:
             raise
         await self._settle(batch, [arrival.delivery for arrival in arrivals if arrival.delivery], later)
 
-    async def _prepare(self, commit: Commit, happenings: Sequence[tuple[Arrival, str, Happening]]) -> Batch:
+    async def _prepare(
+        self, commit: Commit, happenings: Sequence[tuple[Arrival, str, Happening]]
+    ) -> tuple[Batch, set[tuple[str, str]]]:
+        """A batch with all that it needs, and the messages that were taken before."""
         shop = self._shop
-        unknown = {run_id for _, run_id, _ in happenings if run_id not in self._runs}
-        if unknown:
-            self._runs.update(await shop.journal.load(list(unknown)))
-        starting = [
-            run_id
-            for _, run_id, happening in happenings
-            if isinstance(happening, StartRequested) and run_id not in self._runs
-        ]
-        early = await shop.journal.early(starting) if starting else {}
-        return Batch(
+        unknown = {run_id: None for _, run_id, _ in happenings if run_id not in self._runs}
+        question = Question(
+            runs=tuple(unknown),
+            marks=tuple((run_id, mark) for _, run_id, h in happenings if (mark := mark_of(h))),
+            starting=tuple(
+                run_id for _, run_id, h in happenings if isinstance(h, StartRequested) and run_id in unknown
+            ),
+        )
+        asked = question.runs or question.marks
+        known = await shop.journal.ask(question) if asked else Knowledge()
+        self._runs.update(known.runs)
+        batch = Batch(
             partition=self.number,
             partitions=shop.partitions,
             commit=commit,
@@ -209,15 +214,17 @@ class Partition:
             rules=shop.rules,
             now=shop.clock(),
             next_position=lambda: next(self._positions),
-            early=early,
+            early=known.early,
         )
+        return batch, known.taken
 
-    async def _decide(
-        self, batch: Batch, happenings: Sequence[tuple[Arrival, str, Happening]]
+    def _decide(
+        self,
+        batch: Batch,
+        happenings: Sequence[tuple[Arrival, str, Happening]],
+        taken: set[tuple[str, str]],
     ) -> list[Delivery]:
         """Decide each; returns the deliveries that must wait for another version of the app."""
-        marks = [(run_id, mark) for _, run_id, happening in happenings if (mark := mark_of(happening))]
-        taken = await self._shop.journal.marked(marks) if marks else set()
         later: list[Delivery] = []
         for arrival, run_id, happening in happenings:
             mark = mark_of(happening)

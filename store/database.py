@@ -17,6 +17,8 @@ I = TypeVar("I")  # noqa: E741 - the item
 R = TypeVar("R")
 T = TypeVar("T")
 
+_SHARED_READS = 2  # transactions that read for many, side by side
+
 
 class Database:
     """One open database. Made by ``Database.open``; one per process is enough.
@@ -28,6 +30,7 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._writer = Writer(engine.transact, writers=engine.writers)
+        self._reader = Writer(engine.read, writers=_SHARED_READS)
         self.dialect = engine.dialect  # "sqlite" or "postgresql"
 
     @classmethod
@@ -68,6 +71,12 @@ class Database:
         """A typed group commit: items of concurrent submitters are handed to ``apply`` together."""
         return GroupCommit(self._writer, apply)
 
+    def group_read(
+        self, apply: Callable[[Connection, list[I]], Sequence[R | Exception]]
+    ) -> GroupCommit[I, R]:
+        """Like ``group``, for reads: what many ask at the same moment is one query. Writing is refused."""
+        return GroupCommit(self._reader, apply)
+
     def now(self) -> ColumnElement[float]:
         """The database's clock in seconds since the epoch, for leases and deadlines."""
         return self._engine.now()
@@ -75,6 +84,7 @@ class Database:
     async def close(self) -> None:
         """Return when what was submitted has ended and every connection is closed."""
         await self._writer.close()
+        await self._reader.close()
         await self._engine.close()
 
 
