@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,9 @@ from reactors.context import ReactionContext
 from reactors.reactor import reactor_of, reacts_to
 from reactors.runtime import ReactorRuntime
 from store.database import Database
+from store.live import open_live
 from store.live.memory import MemoryLive
+from store.live.port import Live
 
 CONTRACTS = Path(__file__).parent / "contracts"
 WORKSPACE = "acme"
@@ -178,6 +182,18 @@ class House:
     async def close(self) -> None:
         for close in reversed(self._closers):
             await close()
+
+
+@asynccontextmanager
+async def away() -> AsyncIterator[Live]:
+    """A live store that nobody answers for: its port is closed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        live = open_live(f"redis://127.0.0.1:{free.getsockname()[1]}/0")
+        try:
+            yield live
+        finally:
+            await live.close()
 
 
 async def until(condition: Callable[[], Awaitable[Any]], what: str) -> Any:

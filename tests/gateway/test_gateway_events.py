@@ -1,0 +1,136 @@
+"""Events over HTTP: three forms in, one message out, confirmed before the answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from bus.envelope import event_of
+from bus.port import EVENTS, Binding, Queue
+from contracts.envelope import Event
+from store.tables import events
+from tests.gateway.house import House, until
+
+DATA = {"order_id": "o-1"}
+SHORT = {"type": "order.paid.v1", "data": DATA}
+
+
+async def listen(house: House, type: str = "order.paid.v1") -> Any:
+    """A function that gives the next event of this type as it is on the bus."""
+    queue = Queue(f"listener.{type}", (Binding(EVENTS, type),))
+    await house.bus.declare(queue)
+    subscription = await house.bus.subscribe(queue.name, prefetch=10)
+
+    async def next_event() -> Event:
+        (delivery,) = await subscription.receive(1)
+        await subscription.ack([delivery])
+        return event_of(delivery.message)
+
+    return next_event
+
+
+async def test_the_short_form_is_published_and_recorded(house: House) -> None:
+    """The answer says what was published; reactors get it, and a story will know it."""
+    async with house.client("publisher") as client:
+        answer = await client.post("/events", json={**SHORT, "subject": "o-1", "correlation": "story-1"})
+    assert answer.status_code == 202
+    said = answer.json()
+    assert (said["type"], said["source"], said["correlation"]) == (
+        "order.paid.v1",
+        "/acme/gateway",
+        "story-1",
+    )
+    assert said["routed"] is True
+
+    async def told() -> bool:
+        return house.told.events == ["o-1"]
+
+    await until(told, "the reactor to be told")
+    (row,) = await house.database.read(lambda conn: conn.execute(select(events)).all())
+    assert (row.id, row.workspace, row.subject, row.routed) == (said["id"], "acme", "o-1", 1)
+
+
+async def test_binary_and_structured_mode_are_the_same_event(house: House) -> None:
+    """A CloudEvent keeps its id, subject and story in either mode; percent-encoding is undone."""
+    next_event = await listen(house)
+    attributes = {"id": "e-1", "source": "dispatch", "type": "order.paid.v1", "correlationid": "story-1"}
+    async with house.client("publisher") as client:
+        binary = await client.post(
+            "/events",
+            json=DATA,
+            headers={
+                "ce-specversion": "1.0",
+                "ce-subject": "caf%C3%A9",
+                **{f"ce-{name}": value for name, value in attributes.items()},
+            },
+        )
+        first = await next_event()
+        structured = await client.post(
+            "/events",
+            json={**attributes, "id": "e-2", "specversion": "1.0", "subject": "café", "data": DATA},
+            headers={"Content-Type": "application/cloudevents+json"},
+        )
+        second = await next_event()
+    assert (binary.status_code, structured.status_code) == (202, 202)
+    assert (first.id, second.id) == ("e-1", "e-2")
+    for event in (first, second):
+        assert (event.source, event.subject, event.correlation) == ("/acme/dispatch", "café", "story-1")
+        assert (event.workspace, event.data) == ("acme", DATA)
+        assert event.dataschema == "https://contracts.test/order/paid.v1.json"
+
+
+@pytest.mark.parametrize(
+    ("given", "published"),
+    [
+        ("/acme/dispatch", "/acme/dispatch"),
+        ("/globex/dispatch", "/acme/globex/dispatch"),
+        ("https://dispatch.test/x", "/acme/https://dispatch.test/x"),
+        ("//acme/dispatch", "/acme/acme/dispatch"),
+    ],
+)
+async def test_a_source_is_bound_to_the_keys_workspace(house: House, given: str, published: str) -> None:
+    """Nobody sends in another workspace's name: what a source claims is put below one's own."""
+    async with house.client("publisher") as client:
+        answer = await client.post(
+            "/events",
+            json=DATA,
+            headers={"ce-specversion": "1.0", "ce-id": "e-1", "ce-source": given, "ce-type": "order.paid.v1"},
+        )
+    assert answer.json()["source"] == published
+
+
+async def test_an_event_that_nobody_listens_to_is_accepted_and_says_so(house: House) -> None:
+    """Choreography does not know its audience: it is no error, and it is recorded."""
+    async with house.client("publisher") as client:
+        answer = await client.post("/events", json={"type": "order.shipped.v1", "data": DATA})
+    (row,) = await house.database.read(lambda conn: conn.execute(select(events)).all())
+    assert (answer.status_code, answer.json()["routed"], row.routed) == (202, False, 0)
+
+
+async def test_an_idempotency_key_makes_a_repeat_the_same_event(house: House) -> None:
+    """The id is derived from the key, and the repeat gets the first answer; reactors are told once."""
+    headers = {"Idempotency-Key": "k-1"}
+    async with house.client("publisher") as client:
+        first = await client.post("/events", json=SHORT, headers=headers)
+        second = await client.post("/events", json=SHORT, headers=headers)
+        other = await client.post("/events", json={**SHORT, "subject": "x"}, headers=headers)
+    assert second.json() == first.json()
+    assert second.headers["idempotency-replayed"] == "true"
+    assert (other.status_code, other.json()["type"]) == (422, "urn:antiphon:problem:idempotency-reuse")
+
+
+async def test_a_repeat_after_a_failure_publishes_the_same_id(house: House) -> None:
+    """When the bus failed after the key was stored, the repeat has the id that the first would have had."""
+    headers = {"Idempotency-Key": "k-1"}
+    async with house.client("publisher") as client:
+        await house.bus.close()
+        failed = await client.post("/events", json=SHORT, headers=headers)
+        await house.bus.start()
+        next_event = await listen(house)
+        again = await client.post("/events", json=SHORT, headers=headers)
+        once_more = await client.post("/events", json=SHORT, headers={"Idempotency-Key": "k-2"})
+    assert (failed.status_code, again.status_code) == (503, 202)
+    assert (await next_event()).id == again.json()["id"]
+    assert again.json()["id"] != once_more.json()["id"]
