@@ -14,11 +14,16 @@ from contracts.errors import FeedTrimmed, LiveUnavailable
 from orchestrator.announcer import answers_feed
 from store.live.port import Live
 
-__all__ = ["Answer", "Answers"]
+__all__ = ["Answer", "Answers", "start_of"]
 
 log = structlog.get_logger(__name__)
 
-_FIRST_LOOK, _LONGEST_LOOK = 0.05, 1.0  # seconds between looks into the journal
+_FIRST_LOOK, _LONGEST_LOOK = 0.25, 1.0  # seconds between looks into the journal
+
+
+def start_of(run_id: str, start_id: str) -> str:
+    """What to expect about a start. Workspaces may choose the same ``start_id``; the run differs."""
+    return f"{run_id} {start_id}"
 
 
 class Answer:
@@ -84,9 +89,10 @@ class Answers:
                 await asyncio.sleep(_LONGEST_LOOK)
 
     def _hear(self, entry: dict[str, Any]) -> None:
-        id, told = entry.get("start_id"), entry.get("outcome")
-        if id is None:
-            id, told = entry["ended"], True
+        if "start_id" in entry:
+            id, told = start_of(entry["run_id"], entry["start_id"]), entry["outcome"]
+        else:
+            id, told = entry.get("ended", ""), True
         for answer in self._expected.get(id, ()):
             if not answer.told.done():
                 answer.told.set_result(told)

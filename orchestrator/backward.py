@@ -7,11 +7,19 @@ from typing import Any
 from contracts.envelope import derive_id
 from contracts.errors import Terminal
 from contracts.retry import Retry
-from orchestrator.effects import Abandon, AnswerParent, Dispatch, PublishEvent, SendCommand, SetTimer
+from orchestrator.effects import (
+    Abandon,
+    AnswerParent,
+    CancelRun,
+    Dispatch,
+    PublishEvent,
+    SendCommand,
+    SetTimer,
+)
 from orchestrator.nodes import Command, Step
 from orchestrator.turn import Turn, error_of
 
-__all__ = ["COMPENSATION_RETRY", "go_back", "turn_back", "undo"]
+__all__ = ["COMPENSATION_RETRY", "drop", "go_back", "turn_back", "undo"]
 
 # A compensation that fails is an incident that wakes somebody, so it tries longer than a step does.
 COMPENSATION_RETRY = Retry(attempts=10, first=0.5, factor=2.0, most=60.0)
@@ -20,10 +28,19 @@ COMPENSATION_RETRY = Retry(attempts=10, first=0.5, factor=2.0, most=60.0)
 def turn_back(turn: Turn, error: dict[str, Any], outcome: str) -> None:
     """Stop what is at work and begin to undo. ``outcome`` is failed or cancelled."""
     for node in list(turn.run.active):
-        turn.clear_timer(node)
-        turn.then(Abandon(node))
+        drop(turn, node)
     turn.record("compensation_started", error=error, outcome=outcome, undo=list(turn.run.undo))
     go_back(turn)
+
+
+def drop(turn: Turn, node: str) -> None:
+    """Stop what is at work for a node: nobody waits for it any more. A child run is cancelled."""
+    turn.clear_timer(node)
+    entry = turn.run.active[node]
+    if entry["kind"] == "call" and "child" in entry:
+        turn.then(CancelRun(entry["child"], node, f"{turn.run.flow} {turn.run.key!r} does not need it"))
+    else:
+        turn.then(Abandon(node))
 
 
 def go_back(turn: Turn) -> None:
@@ -45,7 +62,7 @@ def undo(turn: Turn, name: str, *, attempt: int, dispatch: int = 1) -> None:
         raise Terminal(f"{name!r} has no compensation", code="wrong_flow")
     if not isinstance(node.compensate, Command):
         turn.record("compensation_scheduled", name, here=True, **data)
-        turn.then(Dispatch(name, attempt, dispatch, back=True))
+        turn.then(Dispatch(name, attempt, dispatch, back=True, timeout=node.timeout))
         return
     try:
         payload = turn.fill(node.compensate.data, node.compensate.type)

@@ -16,6 +16,7 @@ from orchestrator.decide import begin, decide
 from orchestrator.effects import (
     Abandon,
     AnswerParent,
+    CancelRun,
     ClearTimer,
     Dispatch,
     Effect,
@@ -103,25 +104,33 @@ class Batch:
         decision = begin(flow, start, now=self.now, rules=self.rules)
         change = self.changes[decision.run.id] = Change(decision.run, created=True)
         change.taken = [event.message_id for event in start.early]
+        change.marks.extend(change.taken)  # so that a repeat of one of them is stopped like any other
         self._absorb(change, flow, decision)
         self.answers.append((start, "created"))
         return True
 
     def _already(self, run: Run, start: StartRequested) -> None:
         """The key has its run. The same start again is answered again; another one may be a conflict."""
-        if run.start_id == start.message_id:
-            outcome = "created"
+        if run.input_digest != start.input_digest:
+            outcome = "conflict"  # also under the start's own id: it asks for something else now
         else:
-            outcome = "exists" if run.input_digest == start.input_digest else "conflict"
+            outcome = "created" if run.start_id == start.message_id else "exists"
         self.answers.append((start, outcome))
-        if start.parent is not None and run.start_id != start.message_id:
-            # Somebody else has this child's key: the parent would wait for ever.
+        if start.parent is not None:
+            self._answer_again(run, start.parent)
+
+    def _answer_again(self, run: Run, parent: dict[str, Any]) -> None:
+        """A parent calls a run that is there already. Without an answer it might wait for ever."""
+        if run.parent == parent:
+            if not run.ended:
+                return  # it is answered at its end
+            answer = AnswerParent(parent, run.status, run.result, run.error)
+        else:
             message = f"{run.flow} {run.key!r} was already run by another"
             error = {"code": "child_exists", "message": message, "node": None}
-            change = self._change(run)
-            self._post(
-                change, wire.child_ended(run, AnswerParent(start.parent, "failed", None, error), self.now)
-            )
+            answer = AnswerParent(parent, "failed", None, error)
+        asked = self.commit.id  # another answer than the first, which may have been taken
+        self._post(self._change(run), wire.child_ended(run, answer, self.now, asked=asked))
 
     def _decide(self, run: Run, happening: Happening) -> bool:
         flow = self.catalog.find(run.flow, run.version)
@@ -130,7 +139,10 @@ class Batch:
             return False
         decision = decide(run, flow, happening, now=self.now, rules=self.rules)
         if isinstance(happening, TimerFired):
-            self._change(run).timers.setdefault(happening.name, None)  # fired: the row has served
+            due = decision.run.due(happening.name)
+            if due is None or due <= self.now:
+                # Fired, and the row has served. One that was moved is still to fire, and its row stays.
+                self._change(run).timers.setdefault(happening.name, None)
         if decision.facts or decision.effects:
             self._absorb(self._change(run), flow, decision)
         return True
@@ -165,6 +177,12 @@ class Batch:
                 self.dispatches.append((run, flow, effect))
             case Abandon(node=node):
                 self.abandoned.append((run.id, node))
+                # What was ordered in this very batch has not started, and must not.
+                self.dispatches = [
+                    (other, flow, order)
+                    for other, flow, order in self.dispatches
+                    if (other.id, order.node) != (run.id, node)
+                ]
             case SetTimer(name=name, due_at=due_at):
                 change.timers[name] = due_at
             case ClearTimer(name=name):
@@ -177,6 +195,9 @@ class Batch:
                 self._post(change, outgoing)
             case StartRun():
                 self._post(change, wire.start(self._asked(run, effect), self.now))
+            case CancelRun(run_id=run_id):
+                partition = wire.partition_of(run_id, self.partitions)
+                self._post(change, wire.child_cancelled(run, effect, partition, self.now))
             case AnswerParent():
                 self._post(change, wire.child_ended(run, effect, self.now))
             case ForwardEvent(run_id=run_id):

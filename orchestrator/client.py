@@ -23,10 +23,11 @@ from contracts.errors import (
     Violation,
 )
 from orchestrator import wire
-from orchestrator.answers import Answers
+from orchestrator.answers import Answers, start_of
 from orchestrator.catalog import Catalog
 from orchestrator.flow import Flow, run_id_of
 from orchestrator.happenings import StartRequested
+from orchestrator.operators import undone_before
 from orchestrator.outcomes import rerun_id
 from store import tables
 from store.database import Database
@@ -144,7 +145,7 @@ class Client:
             traceparent=traceparent,
             answer_to=self._incarnation,
         )
-        with self._answers.expect(start_id) as answer:
+        with self._answers.expect(start_of(run_id, start_id)) as answer:
             await self._bus.publish(wire.start(asked, self._clock()))
             outcome = await answer.within(wait, lambda: self._journalled(asked))
         return Receipt(run_id, outcome or "accepted")
@@ -188,13 +189,22 @@ class Client:
             flow is None or from_node not in flow.plan.places or flow.plan.places[from_node].branches
         ):
             raise UnknownFlow(f"flow {row.flow!r} v{row.version} has no node {from_node!r} to begin at")
-        going = run_id
-        if row.ended_at is not None:
-            number = orjson.loads(row.state)["reruns"] + 1
-            going = rerun_id(run_id, number)
         data = {"reason": reason, "actor": actor, "from_node": from_node}
-        await self._ask("retry", workspace, run_id, data, ended_too=True)
-        return going
+        if row.ended_at is None:
+            await self._ask("retry", workspace, run_id, data)
+            return run_id
+        state = orjson.loads(row.state)
+        if from_node is not None and flow is not None and state["backward"]:
+            undone = undone_before(flow.plan, from_node)
+            if undone is not None:
+                raise UnknownFlow(
+                    f"run {run_id} can't begin at {from_node!r} again: {undone!r} before it was undone; "
+                    "begin there or earlier"
+                )
+        number = state["reruns"] + 1
+        # The number is in the message's id: two people who ask at the same time get one run.
+        await self._ask("retry", workspace, run_id, data, f"rerun {number}", ended_too=True)
+        return rerun_id(run_id, number)
 
     async def _ask(
         self,
@@ -240,9 +250,9 @@ class Client:
         row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
         if row is None:
             return None
-        if row.start_id == asked.message_id:
-            return "created"
-        return "exists" if row.input_digest == asked.input_digest else "conflict"
+        if row.input_digest != asked.input_digest:
+            return "conflict"
+        return "created" if row.start_id == asked.message_id else "exists"
 
     async def _has_ended(self, run_id: str) -> bool | None:
         query = select(tables.runs.c.ended_at).where(tables.runs.c.id == run_id)

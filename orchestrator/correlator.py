@@ -124,15 +124,19 @@ class Correlator:
         data = event.data
         self._check(event.type, data)
         messages = []
-        for flow, field in self._awaited.get(event.type, ()):
+        awaited = self._awaited.get(event.type, ())
+        for flow, field in awaited:
             key = data.get(field) if isinstance(data, dict) else None
-            if key is None:
-                raise MalformedMessage(
-                    f"flow {flow!r} correlates {event.type} by {field!r}, which is missing"
-                )
+            if not isinstance(key, str | int) or isinstance(key, bool):
+                continue  # it may still be for another flow, which knows its runs by another field
             run_id = run_id_of(workspace, flow, str(key))
             partition = wire.partition_of(run_id, self._partitions)
             messages.append(wire.correlated(event, workspace, run_id, partition, self._clock()))
+        if awaited and not messages:
+            fields = ", ".join(f"{field!r} (flow {flow!r})" for flow, field in awaited)
+            raise MalformedMessage(
+                f"{event.type} is correlated by {fields}: a text or a whole number, and none of them is there"
+            )
         return messages
 
     def _refusal(self, delivery: Delivery, event: Event | None, error: ContractError) -> dict[str, Any]:

@@ -55,13 +55,20 @@ def begin(flow: Flow, start: StartRequested, *, now: float, rules: Rules) -> Dec
     )
     turn = Turn(run, flow, now, rules)
     about: dict[str, Any] = {"flow": flow.name, "version": flow.version, "cause": start.causation}
+    first = start.begin_at if start.begin_at in turn.plan.places else turn.plan.first
     if start.linked_from:
-        about |= {"linked_from": start.linked_from, "results": start.results}
+        about |= {"linked_from": start.linked_from, "results": start.results, "begin_at": first}
+        about["pivoted"] = turn.place(first).pivoted
     turn.record("run_started", None, key=start.key, **about)
     for event in start.early:
         outcomes.keep(turn, event.message_id, event.type, event.data)
-    first = start.begin_at if start.begin_at in turn.plan.places else turn.plan.first
-    enter(turn, first)
+    untried, recorded = run.copy(), len(turn.facts)
+    try:
+        enter(turn, first)
+    except Exception as error:
+        # As in ``decide``: the run is there, with its incident, and no start is lost.
+        turn = Turn(untried, flow, now, rules, turn.facts[:recorded])
+        _raise_incident(turn, None, error)
     return turn.decision()
 
 
@@ -74,14 +81,24 @@ def decide(run: Run, flow: Flow, happening: Happening, *, now: float, rules: Rul
     try:
         _mind_the_limits(turn, happening)
         _dispatch(turn, happening)
-    except (Terminal, KeyError, ValueError, TypeError) as error:
+    except Exception as error:
         # The run and the flow's code do not fit each other (a version edited in place, say). The
-        # other runs of the partition must not suffer from it.
+        # other runs of the partition must not suffer from it, whatever it is.
         turn = Turn(run.copy(), flow, now, rules)
-        if not run.ended and run.status != "stuck":
-            node = getattr(happening, "node", None) or next(iter(run.active), None) or turn.plan.first
-            turn.record("incident_raised", node, error=error_of(error, node, "engine"), kind="step")
+        if not run.ended:
+            _raise_incident(turn, happening, error)
     return turn.decision()
+
+
+def _raise_incident(turn: Turn, happening: Happening | None, error: Exception) -> None:
+    """Stop the node that it is about, where that can be told; else one at work, else the first."""
+    active = turn.run.active
+    named = getattr(happening, "node", None) or getattr(happening, "name", None)
+    node = named if named in active else next(iter(active), turn.plan.first)
+    if "stuck" not in active.get(node, {}):
+        turn.clear_timer(node)
+        kind = active.get(node, {}).get("kind", "step")
+        turn.record("incident_raised", node, error=error_of(error, node, "engine"), kind=kind)
 
 
 def _dispatch(turn: Turn, happening: Happening) -> None:
@@ -115,7 +132,9 @@ def _dispatch(turn: Turn, happening: Happening) -> None:
 def _mind_the_limits(turn: Turn, happening: Happening) -> None:
     """A history without end is a run that nobody can load: stop it while somebody can still look."""
     run, most = turn.run, turn.rules.most_facts
-    if run.seq >= most and not run.ended and not isinstance(happening, CancelRequested):
+    if run.ended or run.backward or isinstance(happening, CancelRequested):
+        return  # the way back is bounded, and it must stay open
+    if run.seq >= most:
         raise Terminal(
             f"the history has {run.seq} facts, and {most} is the limit: cancel the run, or start it anew",
             code="history_too_long",

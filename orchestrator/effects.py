@@ -8,6 +8,7 @@ from typing import Any
 __all__ = [
     "Abandon",
     "AnswerParent",
+    "CancelRun",
     "ClearTimer",
     "Dispatch",
     "Effect",
@@ -21,12 +22,16 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """Run a step, or its compensation (``back``), in this process."""
+    """Run a step, or its compensation (``back``), in this process.
+
+    ``timeout`` is what this attempt has, in seconds: never more than what is left of the deadline.
+    """
 
     node: str
     attempt: int
     dispatch: int
     back: bool = False
+    timeout: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,15 @@ class StartRun:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelRun:
+    """Cancel a child (``node`` is the call) whose parent goes back, or on without it."""
+
+    run_id: str
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerParent:
     """Tell the run that called this one how it ended."""
 
@@ -115,6 +129,7 @@ Effect = (
     | SendCommand
     | PublishEvent
     | StartRun
+    | CancelRun
     | AnswerParent
     | ForwardEvent
     | SetTimer

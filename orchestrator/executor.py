@@ -17,7 +17,7 @@ from orchestrator.context import StepContext
 from orchestrator.effects import Dispatch
 from orchestrator.flow import Flow
 from orchestrator.happenings import StepFailed, StepFinished
-from orchestrator.nodes import Command, Step, StepFunction
+from orchestrator.nodes import Command, StepFunction
 from orchestrator.run import Run
 
 __all__ = ["Executor"]
@@ -48,9 +48,12 @@ class Executor:
         """Start an attempt; ``report(run_id, outcome)`` is called when it has ended."""
         node = flow.plan.places[order.node].node
         function = _function(node, order.back)
+        # Copies: a step that changes what it is given must not change the run behind the journal's back,
+        # and sees the same after a restart.
+        given = orjson.loads(orjson.dumps([run.input, run.results, run.error]))
         context = StepContext(
-            input=run.input,
-            results=dict(run.results),
+            input=given[0],
+            results=given[1],
             key=derive_id("step", run.id, order.node, "back" if order.back else "forth"),
             attempt=order.attempt,
             run_id=run.id,
@@ -59,10 +62,9 @@ class Executor:
             correlation=run.correlation,
             flow=flow.name,
             node=order.node,
-            error=run.error,
+            error=given[2],
         )
-        timeout = node.timeout if isinstance(node, Step) else 0.0
-        task = asyncio.create_task(self._run(function, context, order, timeout, report))
+        task = asyncio.create_task(self._run(function, context, order, report))
         self._tasks[run.id, order.node] = task
         task.add_done_callback(lambda done: self._forget((run.id, order.node), done))
 
@@ -86,15 +88,15 @@ class Executor:
             del self._tasks[key]
 
     async def _run(
-        self, function: StepFunction, context: StepContext, order: Dispatch, timeout: float, report: Report
+        self, function: StepFunction, context: StepContext, order: Dispatch, report: Report
     ) -> None:
         async with self._slots:
-            outcome = await _attempt(function, context, order, timeout)
+            outcome = await _attempt(function, context, order)
         report(context.run_id, outcome)
 
 
 async def _attempt(
-    function: StepFunction, context: StepContext, order: Dispatch, timeout: float
+    function: StepFunction, context: StepContext, order: Dispatch
 ) -> StepFinished | StepFailed:
     def failed(
         code: str, message: str, *, definite: bool = False, retry_after: float | None = None
@@ -103,7 +105,7 @@ async def _attempt(
             order.node, order.attempt, code, message, definite, retry_after, order.dispatch, order.back
         )
 
-    clock = asyncio.timeout(timeout)
+    clock = asyncio.timeout(order.timeout)
     try:
         async with clock:
             result = _plain(await _call(function, context))
@@ -112,9 +114,14 @@ async def _attempt(
         return failed(error.code, str(error), definite=True)
     except Retryable as error:
         return failed("retryable", str(error), retry_after=error.retry_after)
-    except Exception as error:  # whatever a user's step raises is the attempt's outcome, not the engine's
+    except (Exception, asyncio.CancelledError, SystemExit) as error:
+        # Whatever a user's step raises is the attempt's outcome, not the engine's: also a cancellation
+        # that nobody here asked for, which would else leave the run at work for ever.
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise
         if isinstance(error, TimeoutError) and clock.expired():
-            return failed("timeout", f"took longer than {timeout:g} s")
+            return failed("timeout", f"took longer than {order.timeout:g} s")
         log.warning("step_raised", run=context.run_id, node=order.node, attempt=order.attempt, exc_info=True)
         return failed("exception", f"{type(error).__name__}: {error}")
 

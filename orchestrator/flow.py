@@ -51,7 +51,7 @@ class Flow:
             raise InvalidFlow(f"flow {self.name!r}: versions begin with 1, not {self.version}")
         object.__setattr__(self, "steps", tuple(self.steps))
         object.__setattr__(self, "on_failure", tuple(self.on_failure))
-        _ = self.plan  # checks it
+        self.plan.check_template(self.result, "result")
 
     @cached_property
     def plan(self) -> Plan:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import jsonschema_rs
+import orjson
 
 from contracts.envelope import derive_id
 from contracts.errors import Terminal
-from orchestrator.backward import turn_back
+from orchestrator.backward import drop, turn_back
 from orchestrator.effects import (
-    Abandon,
     AnswerParent,
     Dispatch,
     PublishEvent,
@@ -39,13 +39,12 @@ def enter(turn: Turn, name: str | None, after: Place | None = None) -> None:
             turn.record("node_held", name)
             return
         try:
-            going = _start(turn, place)
+            if not _start(turn, place):
+                return
+            name = _choose(turn, place) if isinstance(place.node, When) else place.next
         except Terminal as error:
-            fail(turn, name, error_of(error, name))
+            fail(turn, place.node.name, error_of(error, place.node.name))
             return
-        if not going:
-            return
-        name = _choose(turn, place) if isinstance(place.node, When) else place.next
     if after is not None:
         _end_sequence(turn, after)
 
@@ -75,15 +74,14 @@ def schedule(turn: Turn, name: str, *, attempt: int, dispatch: int = 1) -> None:
     if node.compensate is not None and not place.pivoted:
         # Registered before the step starts: one whose outcome stays unknown is undone too.
         data["undo"] = True
-    if node.command is None or node.at is None:
-        turn.record("step_scheduled", name, here=True, **data)
-        turn.then(Dispatch(name, attempt, dispatch))
-        return
-    payload = turn.fill(node.command.data, node.command.type)
-    began = run.active.get(name, {}).get("first", turn.now)
     due = turn.now + node.timeout
     if node.deadline is not None:
-        due = min(due, began + node.deadline)
+        due = min(due, run.active.get(name, {}).get("first", turn.now) + node.deadline)
+    if node.command is None or node.at is None:
+        turn.record("step_scheduled", name, here=True, **data)
+        turn.then(Dispatch(name, attempt, dispatch, timeout=max(0.0, due - turn.now)))
+        return
+    payload = turn.fill(node.command.data, node.command.type)
     turn.record("step_scheduled", name, service=node.at, due=due, **data)
     turn.then(SendCommand(name, attempt, node.at, node.command.type, payload))
     turn.then(SetTimer(name, due))
@@ -100,10 +98,10 @@ def _start(turn: Turn, place: Place) -> bool:
             publish(turn, node)
             return True
         case Wait() as node:
-            return _wait(turn, node)
+            return _wait(turn, node, place.position)
         case Sleep(seconds=seconds):
             due = turn.now + seconds
-            turn.record("timer_started", name, due=due)
+            turn.record("timer_started", name, due=due, position=place.position)
             turn.then(SetTimer(name, due))
             return False
         case Parallel():
@@ -113,7 +111,7 @@ def _start(turn: Turn, place: Place) -> bool:
                     enter(turn, head)
             return False
         case Call() as node:
-            _call(turn, node)
+            _call(turn, node, place.position)
             return False
         case When():
             return True
@@ -128,50 +126,57 @@ def publish(turn: Turn, node: Emit) -> None:
     turn.then(PublishEvent(node.name, event_id, node.type, data, str(subject)))
 
 
-def _wait(turn: Turn, node: Wait) -> bool:
+def _wait(turn: Turn, node: Wait, position: int) -> bool:
     for kept in turn.run.kept:
         if kept["type"] == node.type:
             turn.record("event_received", node.name, early=True, **kept)
             return True
     if node.timeout is None:
-        turn.record("wait_started", node.name, type=node.type)
+        turn.record("wait_started", node.name, type=node.type, position=position)
         return False
     due = turn.now + node.timeout
-    turn.record("wait_started", node.name, type=node.type, due=due)
+    turn.record("wait_started", node.name, type=node.type, due=due, position=position)
     turn.then(SetTimer(node.name, due))
     return False
 
 
-def _call(turn: Turn, node: Call) -> None:
+def _call(turn: Turn, node: Call, position: int) -> None:
     flow = turn.rules.flow(node.flow, node.version or 0)
     if flow is None:
         raise Terminal(f"there is no flow {node.flow!r} in this app", code="unknown_flow")
     payload = turn.fill(node.input, flow.input_type)
-    key = str(payload[flow.key])
-    child = run_id_of(turn.run.workspace, flow.name, key)
-    turn.record("child_started", node.name, child=child, flow=flow.name)
+    key = payload.get(flow.key)
+    if not isinstance(key, str | int) or isinstance(key, bool) or key == "":
+        raise Terminal(
+            f"the input of {node.name!r} has no {flow.key!r}, the key of flow {flow.name!r}: a text or a "
+            "whole number",
+            code="missing_key",
+        )
+    child, key = run_id_of(turn.run.workspace, flow.name, str(key)), str(key)
+    turn.record("child_started", node.name, child=child, flow=flow.name, position=position)
     turn.then(StartRun(child, flow.name, flow.version, key, payload, node=node.name))
 
 
 def _choose(turn: Turn, place: Place) -> str | None:
+    """Where a choice leads. Raises Terminal when its condition fails."""
     node = place.node
     if not isinstance(node, When):
         raise Terminal(f"{node.name!r} is no choice", code="wrong_flow")
-    document = turn.run.document()
+    # A copy, so that a predicate that changes what it gets does not change the run.
+    document = orjson.loads(orjson.dumps(turn.run.document()))
     try:
         if callable(node.condition):
             yes = bool(node.condition(document))
         else:
             yes = jsonschema_rs.is_valid(dict(node.condition), document)
     except Exception as error:  # a user's predicate may raise anything; it fails the run, not the engine
-        fail(turn, node.name, error_of(error, node.name, "bad_condition"))
-        return None
+        raise Terminal(f"{type(error).__name__}: {error}", code="bad_condition") from error
     turn.record("choice_taken", node.name, branch="then" if yes else "otherwise")
     return place.heads[0 if yes else 1]
 
 
 def _end_sequence(turn: Turn, place: Place) -> None:
-    if turn.run.backward or turn.run.ended or _stuck(turn):
+    if turn.run.backward or turn.run.ended:
         return
     fork = place.joins
     if fork is None:
@@ -187,15 +192,11 @@ def _end_sequence(turn: Turn, place: Place) -> None:
         return
     abandoned = [name for name in turn.plan.inside(fork) if name in turn.run.active]
     for name in abandoned:
-        turn.clear_timer(name)
-        turn.then(Abandon(name))
+        drop(turn, name)
+    abandoned += [name for name in turn.plan.inside(fork) if name in turn.run.held]
     inner = [name for name in turn.plan.inside(fork) if name in turn.run.arrived]
     turn.record("branches_joined", fork, abandoned=[*abandoned, *inner])
     leave(turn, fork)
-
-
-def _stuck(turn: Turn) -> bool:
-    return any(entry.get("kind") == "emit" for entry in turn.run.active.values())
 
 
 def _complete(turn: Turn) -> None:

@@ -104,11 +104,12 @@ class TimerFired:
 
 @dataclass(frozen=True, slots=True)
 class CancelRequested:
-    """Somebody wants the run undone."""
+    """Somebody wants the run undone. ``parent``: a run that called it, and may only cancel its own."""
 
     message_id: str
     reason: str
     actor: str
+    parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

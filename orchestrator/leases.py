@@ -40,10 +40,11 @@ def make_partitions(connection: Connection, count: int) -> int:
 
     Raises ConfigurationError when the store was made with another number.
     """
-    found = int(connection.execute(select(func.count()).select_from(tables.partitions)).scalar_one())
-    if found == 0:
+    counting = select(func.count()).select_from(tables.partitions)
+    if connection.execute(counting).scalar_one() == 0:
         insert_rows(connection, tables.partitions, [{"id": n} for n in range(count)], on_conflict="ignore")
-        return count
+    # Counted after the insert, which waits for whoever makes them at the same moment.
+    found = int(connection.execute(counting).scalar_one())
     if found != count:
         raise ConfigurationError(
             f"this store was made with {found} partitions, and the setting says {count}: the number is "
@@ -67,12 +68,10 @@ def keep_leases(
     """
     reading = float(connection.execute(select(now)).scalar_one())
     _show_life(connection, owner, name, reading, lease, leaving)
+    mine = _held(connection, owner, reading)
     rows = connection.execute(
-        select(_partitions.id, _partitions.owner, _partitions.epoch, _partitions.lease_until).order_by(
-            _partitions.id
-        )
+        select(_partitions.id, _partitions.owner, _partitions.lease_until).order_by(_partitions.id)
     ).all()
-    mine = {row.id: row.epoch for row in rows if row.owner == owner and row.lease_until > reading}
     if mine:
         connection.execute(
             update(tables.partitions)
@@ -89,6 +88,20 @@ def keep_leases(
             mine[partition] = epoch
     surplus = tuple(sorted(mine, reverse=True)[: max(0, len(mine) - share)])
     return Round(reading, mine, surplus)
+
+
+def _held(connection: Connection, owner: str, now: float) -> dict[int, int]:
+    """Partition and epoch of the leases that still hold.
+
+    Locked in the order of commits, so that a round and a commit never wait for each other.
+    """
+    rows = connection.execute(
+        select(_partitions.id, _partitions.epoch, _partitions.lease_until)
+        .where(_partitions.owner == owner)
+        .order_by(_partitions.id)
+        .with_for_update()
+    )
+    return {row.id: row.epoch for row in rows if row.lease_until > now}
 
 
 def release(connection: Connection, owner: str, partitions: Iterable[int]) -> None:

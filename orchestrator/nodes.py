@@ -162,9 +162,9 @@ def step(
     else:
         if at or command or data:
             raise InvalidFlow(
-                f"step({work.__name__}): at=, command= and data= are for steps at a service; give a name"
+                f"step({_called(work)}): at=, command= and data= are for steps at a service; give a name"
             )
-        named, function = name or work.__name__, work
+        named, function = name or _called(work), work
     return Step(
         name=named,
         run=function,
@@ -230,6 +230,14 @@ def parallel(
 def call(flow: str, input: Mapping[str, Any], *, version: int | None = None, name: str | None = None) -> Call:
     """Run another flow and wait for it; ``input`` must hold that flow's key."""
     return Call(name or flow, flow, dict(input), version)
+
+
+def _called(function: Callable[..., Any]) -> str:
+    """What a function is called: it is named so in the JSON form. Raises InvalidFlow when it has no name."""
+    name = getattr(function, "__name__", None)
+    if not isinstance(name, str):
+        raise InvalidFlow(f"{function!r} has no name to be known by: use a function defined with def")
+    return name
 
 
 def _plain(type: str) -> str:

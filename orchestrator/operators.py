@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from contracts.errors import Terminal
 from orchestrator.backward import go_back, turn_back, undo
-from orchestrator.effects import StartRun
-from orchestrator.forward import enter, fail
+from orchestrator.effects import SetTimer, StartRun
+from orchestrator.forward import enter
 from orchestrator.happenings import CancelRequested, PauseRequested, ResumeRequested, RetryRequested
+from orchestrator.nodes import Step
 from orchestrator.outcomes import rerun_id
-from orchestrator.turn import Turn, error_of
+from orchestrator.plan import Plan
+from orchestrator.turn import Turn
 
-__all__ = ["cancel", "pause", "resume", "retry"]
+__all__ = ["cancel", "pause", "resume", "retry", "undone_before"]
 
 
 def cancel(turn: Turn, asked: CancelRequested) -> None:
@@ -20,6 +21,8 @@ def cancel(turn: Turn, asked: CancelRequested) -> None:
     run = turn.run
     if run.ended or run.backward:
         return
+    if asked.parent is not None and (run.parent or {}).get("run_id") != asked.parent:
+        return  # this key was run by another; it is not the parent's to cancel
     who = {"reason": asked.reason, "actor": asked.actor}
     if run.pivoted:
         turn.record("cancel_refused", None, because="the run is past its pivot and only goes forward", **who)
@@ -38,7 +41,7 @@ def retry(turn: Turn, asked: RetryRequested) -> None:
         _rerun(turn, asked)
         return
     for name, entry in list(run.active.items()):
-        if "stuck" in entry:
+        if "stuck" in run.active.get(name, {}):
             turn.record("incident_resolved", name, actor=asked.actor, reason=asked.reason)
             _go_on(turn, name, entry["kind"])
 
@@ -58,6 +61,9 @@ def resume(turn: Turn, asked: ResumeRequested) -> None:
     turn.record("run_resumed", None, actor=asked.actor, reason=asked.reason, released=held)
     if run.backward and not run.active:
         go_back(turn)
+    for name, entry in list(run.active.items()):
+        if "retry_at" in entry:  # one that came due meanwhile has not started
+            turn.then(SetTimer(name, entry["retry_at"]))
     for name in held:
         enter(turn, name)
 
@@ -69,10 +75,16 @@ def _go_on(turn: Turn, name: str, kind: str) -> None:
         else:
             go_back(turn)
         return
-    try:
-        enter(turn, name)
-    except Terminal as error:
-        fail(turn, name, error_of(error, name))
+    enter(turn, name)
+
+
+def undone_before(plan: Plan, node: str) -> str | None:
+    """The first step before ``node`` that an undone run has undone: nothing may be built on its result."""
+    until = plan.places[node].position
+    for name, place in plan.places.items():
+        if place.position < until and isinstance(place.node, Step) and place.node.compensate is not None:
+            return name
+    return None
 
 
 def _rerun(turn: Turn, asked: RetryRequested) -> None:
@@ -83,7 +95,12 @@ def _rerun(turn: Turn, asked: RetryRequested) -> None:
     if asked.from_node is not None:
         place = turn.plan.places.get(asked.from_node)
         if place is None or place.branches:
-            raise Terminal(f"{asked.from_node!r} is no node that a run can begin at", code="no_such_node")
+            _refuse_rerun(turn, asked, f"{asked.from_node!r} is no node that a run can begin at")
+            return
+        undone = undone_before(turn.plan, asked.from_node) if run.backward else None
+        if undone is not None:
+            _refuse_rerun(turn, asked, f"{undone!r} comes before {asked.from_node!r} and was undone")
+            return
         before = [name for name, other in turn.plan.places.items() if other.position < place.position]
         known = {name: run.results[name] for name in before if name in run.results}
     new_id = rerun_id(run.id, number)
@@ -100,3 +117,7 @@ def _rerun(turn: Turn, asked: RetryRequested) -> None:
             results=known,
         )
     )
+
+
+def _refuse_rerun(turn: Turn, asked: RetryRequested, because: str) -> None:
+    turn.record("rerun_refused", asked.from_node, because=because, actor=asked.actor, reason=asked.reason)

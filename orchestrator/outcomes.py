@@ -27,6 +27,9 @@ __all__ = [
 ]
 
 
+_LONGEST_RETRY_AFTER = 7 * 86_400.0  # seconds; what a service asks for beyond that is a mistake of its
+
+
 def rerun_id(run_id: str, number: int) -> str:
     """The id of the ``number``-th run (from 1) that was made again from a run."""
     return derive_id("rerun", run_id, number)
@@ -67,15 +70,14 @@ def step_failed(turn: Turn, failed: StepFailed) -> None:
 
 def timer_fired(turn: Turn, name: str) -> None:
     """A node's timer is due: a retry, the end of a sleep, a timeout. A stale one is ignored."""
-    entry = turn.run.active.get(name)
-    if entry is None or "stuck" in entry:
+    entry, due = turn.run.active.get(name), turn.run.due(name)
+    if entry is None or due is None or turn.now < due:
         return
     if "retry_at" in entry:
-        if turn.now >= entry["retry_at"]:
+        if not turn.run.paused:  # an attempt is something new; resume sets the timer again
             _again(turn, name, entry, attempt=entry["attempt"] + 1)
         return
-    if turn.now < entry.get("due", float("inf")):
-        return
+    _mind_the_place(turn, name, entry)
     match entry["kind"]:
         case "sleep":
             turn.record("timer_fired", name)
@@ -96,8 +98,11 @@ def event_arrived(turn: Turn, message_id: str, type: str, data: Any) -> None:
         if run.reruns:
             turn.then(ForwardEvent(rerun_id(run.id, run.reruns), message_id, type, data))
         return
+    if run.backward:
+        return  # nothing will wait for it any more
     for name, entry in run.active.items():
         if entry["kind"] == "wait" and entry["type"] == type and "stuck" not in entry:
+            _mind_the_place(turn, name, entry)
             turn.clear_timer(name)
             turn.record("event_received", name, event_id=message_id, type=type, data=data)
             leave(turn, name)
@@ -108,9 +113,15 @@ def event_arrived(turn: Turn, message_id: str, type: str, data: Any) -> None:
 
 def keep(turn: Turn, message_id: str, type: str, data: Any) -> None:
     """Keep an event until it is waited for. Past the limit the newest is refused, visibly."""
-    if len(turn.run.kept) >= turn.rules.most_kept:
-        raise Terminal(f"more than {turn.rules.most_kept} events wait to be taken", code="too_many_events")
-    turn.record("event_kept", None, event_id=message_id, type=type, data=data)
+    rules, because = turn.rules, ""
+    if len(turn.run.kept) >= rules.most_kept:
+        because = f"{rules.most_kept} events wait to be taken already"
+    elif (size := len(orjson.dumps(data))) > rules.most_bytes:
+        because = f"it has {size} bytes, and {rules.most_bytes} is the limit"
+    if because:
+        turn.record("event_refused", None, event_id=message_id, type=type, because=because)
+    else:
+        turn.record("event_kept", None, event_id=message_id, type=type, data=data)
 
 
 def owner_changed(turn: Turn) -> None:
@@ -124,13 +135,16 @@ def owner_changed(turn: Turn) -> None:
             turn.record("incident_raised", name, error=error, kind=entry["kind"])
         else:
             _again(turn, name, entry, attempt=entry["attempt"], dispatch=entry["dispatch"] + 1)
+        if turn.run.backward and entry["kind"] == "step":
+            return  # it could not start again, and everything else was stopped with it
 
 
 def child_ended(turn: Turn, child: ChildEnded) -> None:
     """The run that a call waits for has ended."""
     entry = turn.run.active.get(child.node)
-    if entry is None or entry["kind"] != "call" or entry["child"] != child.run_id:
+    if entry is None or entry["kind"] != "call" or entry.get("child") != child.run_id:
         return
+    _mind_the_place(turn, child.node, entry)
     turn.record("child_ended", child.node, child=child.run_id, status=child.status, result=child.result)
     if child.status == "completed":
         leave(turn, child.node)
@@ -156,7 +170,20 @@ def _current(
         same = entry["attempt"] == outcome.attempt and "retry_at" not in entry
         if not same or (outcome.dispatch is not None and entry["dispatch"] != outcome.dispatch):
             return None
+    _mind_the_place(turn, outcome.node, entry)
     return entry
+
+
+def _mind_the_place(turn: Turn, name: str, entry: dict[str, Any]) -> None:
+    """Raises Terminal when a node stands elsewhere than when the run got there: what comes next is
+    then not what was meant, so the run must not go on by itself."""
+    place = turn.plan.places.get(name)
+    if place is None or entry.get("position", place.position) != place.position:
+        raise Terminal(
+            f"{name!r} does not stand where it stood when the run got there: a version that has runs was "
+            "changed in place; deploy it as it was, and the change as a new version",
+            code="moved_step",
+        )
 
 
 def _refused(turn: Turn, done: StepFinished) -> dict[str, Any] | None:
@@ -211,18 +238,24 @@ def _retry_at(turn: Turn, name: str, entry: dict[str, Any], after: float | None)
     policy = COMPENSATION_RETRY if back else node.retry
     if policy is None or policy.gives_up(entry["attempt"]):
         return None
-    at = turn.now + max(policy.delay(entry["attempt"], turn.rules.rng), after or 0.0)
+    asked = after if after is not None and 0.0 < after < _LONGEST_RETRY_AFTER else 0.0
+    at = turn.now + max(policy.delay(entry["attempt"], turn.rules.rng), asked)
     if not back and node.deadline is not None and at >= entry["first"] + node.deadline:
         return None
     return at
 
 
 def _again(turn: Turn, name: str, entry: dict[str, Any], *, attempt: int, dispatch: int = 1) -> None:
-    if entry["kind"] == "compensation":
-        undo(turn, name, attempt=attempt, dispatch=dispatch)
-        return
-    if entry.get("position") != turn.place(name).position:
-        raise Terminal(
-            f"{name!r} stands elsewhere in the flow than when the run got there", code="moved_step"
-        )
-    schedule(turn, name, attempt=attempt, dispatch=dispatch)
+    """Start a node's attempt again. What is wrong with it is that node's own trouble, and no other's."""
+    back = entry["kind"] == "compensation"
+    try:
+        _mind_the_place(turn, name, entry)
+        if back:
+            undo(turn, name, attempt=attempt, dispatch=dispatch)
+        else:
+            schedule(turn, name, attempt=attempt, dispatch=dispatch)
+    except Terminal as error:
+        if back or error.code in ("moved_step", "wrong_flow"):
+            turn.record("incident_raised", name, error=error_of(error, name), kind=entry["kind"])
+        else:
+            fail(turn, name, error_of(error, name))

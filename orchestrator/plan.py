@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 from contracts.errors import InvalidFlow
@@ -16,7 +17,7 @@ from contracts.retry import Retry
 from orchestrator.nodes import Call, Command, Emit, Node, Parallel, Sleep, Step, Wait, When
 from orchestrator.paths import paths_in
 
-__all__ = ["Place", "Plan"]
+__all__ = ["KINDS", "Place", "Plan"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _RESERVED = frozenset({"input", "run", "error"})
@@ -28,7 +29,7 @@ class Place:
 
     ``joins`` is the fork whose branch ends here. ``heads`` are the first nodes of what a choice or a
     fork leads to (None: straight on). ``branches`` are the forks and branch numbers that this is in,
-    outermost first. ``pivoted``: no way back from here.
+    outermost first. ``choices`` are the choices that it is in. ``pivoted``: no way back from here.
     """
 
     node: Node
@@ -37,6 +38,7 @@ class Place:
     joins: str | None = None
     heads: tuple[str | None, ...] = ()
     branches: tuple[tuple[str, int], ...] = ()
+    choices: tuple[tuple[str, int], ...] = ()
     pivoted: bool = False
 
 
@@ -50,12 +52,16 @@ class Plan:
         if not steps:
             raise InvalidFlow(f"flow {flow!r} has no steps")
         self.first = steps[0].name
-        self._lay(steps, after=None, joins=None, branches=())
-        self._turn_at_the_pivot()
-        self._check_paths()
+        self._lay(steps, after=None, joins=None, branches=(), choices=())
         for node in self.on_failure:
             if not isinstance(node, Emit):
                 raise InvalidFlow(f"flow {flow!r}: on_failure takes emit() nodes only, not {node.name!r}")
+        names = [*self.places, *(node.name for node in self.on_failure)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            # Their events would have the same id, and whoever reacts would take one for the other.
+            raise InvalidFlow(f"flow {flow!r}: on_failure has {twice[0]!r} a second time; give it name=")
+        self._turn_at_the_pivot()
+        self._check_paths()
 
     def waits(self) -> Iterator[Wait]:
         """Every wait of the flow."""
@@ -74,36 +80,53 @@ class Plan:
         after: str | None,
         joins: str | None,
         branches: tuple[tuple[str, int], ...],
+        choices: tuple[tuple[str, int], ...],
     ) -> str | None:
         for index, node in enumerate(nodes):
             last = index + 1 == len(nodes)
             following = after if last else nodes[index + 1].name
             self._check_name(node)
+            if isinstance(node, Step):
+                self._check_step(node)
             place = Place(
                 node,
                 len(self.places),
                 following,
                 joins if last and following is None else None,
                 branches=branches,
+                choices=choices,
             )
             self.places[node.name] = place
             if isinstance(node, When):
                 heads = tuple(
-                    self._lay(branch, after=following, joins=place.joins, branches=branches) or following
-                    for branch in (node.then, node.otherwise)
+                    self._lay(
+                        chosen,
+                        after=following,
+                        joins=place.joins,
+                        branches=branches,
+                        choices=(*choices, (node.name, number)),
+                    )
+                    or following
+                    for number, chosen in enumerate((node.then, node.otherwise))
                 )
                 self.places[node.name] = replace(place, heads=heads)
             elif isinstance(node, Parallel):
-                self.places[node.name] = replace(place, heads=self._lay_branches(node, branches))
+                self.places[node.name] = replace(place, heads=self._lay_branches(node, place))
         return nodes[0].name if nodes else None
 
-    def _lay_branches(self, node: Parallel, outer: tuple[tuple[str, int], ...]) -> tuple[str | None, ...]:
+    def _lay_branches(self, node: Parallel, outer: Place) -> tuple[str | None, ...]:
         if len(node.branches) < 2 or not all(node.branches):
             raise InvalidFlow(
                 f"flow {self.flow!r}: parallel {node.name!r} needs two branches or more, none empty"
             )
         return tuple(
-            self._lay(branch, after=None, joins=node.name, branches=(*outer, (node.name, number)))
+            self._lay(
+                branch,
+                after=None,
+                joins=node.name,
+                branches=(*outer.branches, (node.name, number)),
+                choices=outer.choices,
+            )
             for number, branch in enumerate(node.branches)
         )
 
@@ -120,12 +143,27 @@ class Plan:
                 "use letters, digits, _ and -"
             )
 
+    def _check_step(self, node: Step) -> None:
+        here, there = node.run is not None, bool(node.at and node.command)
+        if here == there:
+            raise InvalidFlow(
+                f"flow {self.flow!r}: {node.name!r} needs a function that runs here, or at= and command="
+            )
+        for what, length in (("timeout", node.timeout), ("deadline", node.deadline)):
+            if length is None and what == "deadline":
+                continue
+            if not isinstance(length, int | float) or isinstance(length, bool) or not 0 < length < inf:
+                raise InvalidFlow(
+                    f"flow {self.flow!r}: the {what} of {node.name!r} is in seconds, more than 0, "
+                    f"and not {length!r}"
+                )
+
     def _turn_at_the_pivot(self) -> None:
         pivots = [p for p in self.places.values() if isinstance(p.node, Step) and p.node.pivot]
-        if len(pivots) > 1 or any(place.branches for place in pivots):
+        if len(pivots) > 1 or any(place.branches or place.choices for place in pivots):
             names = ", ".join(place.node.name for place in pivots)
             raise InvalidFlow(
-                f"flow {self.flow!r}: one pivot at the most, outside of branches; found {names}"
+                f"flow {self.flow!r}: one pivot at the most, outside of branches and choices; found {names}"
             )
         turn = pivots[0].position if pivots else len(self.places)
         for name, place in self.places.items():
@@ -146,23 +184,40 @@ class Plan:
     def _check_paths(self) -> None:
         for place in self.places.values():
             for path in paths_in(_template(place.node)):
-                self._check_path(path, place.node.name, before=place.position)
+                self._check_path(path, place.node.name, before=place.position, at=place)
             if isinstance(place.node, Step) and isinstance(place.node.compensate, Command):
                 for path in paths_in(place.node.compensate.data):
-                    self._check_path(path, place.node.name, before=place.position + 1)
+                    self._check_path(path, place.node.name, before=place.position + 1, at=place, failing=True)
         for node in self.on_failure:
-            for path in paths_in(node.data):
-                self._check_path(path, node.name, before=len(self.places), failing=True)
+            self.check_template({"data": node.data, "subject": node.subject}, node.name, failing=True)
 
-    def _check_path(self, path: str, where: str, *, before: int, failing: bool = False) -> None:
+    def check_template(self, template: Any, where: str, *, failing: bool = False) -> None:
+        """Whether what is read at the end of a run can be there. Raises InvalidFlow."""
+        for path in paths_in(template):
+            self._check_path(path, where, before=len(self.places), failing=failing)
+
+    def _check_path(
+        self, path: str, where: str, *, before: int, at: Place | None = None, failing: bool = False
+    ) -> None:
         root = path[2:].partition(".")[0]
         if root in ("input", "run") or (failing and root == "error"):
             return
         place = self.places.get(root)
+        trouble = ""
         if place is None or place.position >= before:
-            raise InvalidFlow(
-                f"flow {self.flow!r}, {where!r}: {path} is read before anything called {root!r} is there"
-            )
+            trouble = f"is read before anything called {root!r} is there"
+        elif not isinstance(place.node, Step | Wait | Call):
+            trouble = f"leads nowhere: a node of kind {KINDS[type(place.node)]} has no result"
+        elif at is not None and _apart(at, place):
+            trouble = f"is read in another branch than {root!r} runs in, so that it may not be there"
+        if trouble:
+            raise InvalidFlow(f"flow {self.flow!r}, {where!r}: {path} {trouble}")
+
+
+def _apart(one: Place, other: Place) -> bool:
+    """Whether two nodes are in different branches of one fork, or of one choice."""
+    ways = dict((*other.branches, *other.choices))
+    return any(ways.get(name, way) != way for name, way in (*one.branches, *one.choices))
 
 
 def _template(node: Node) -> Mapping[str, Any]:

@@ -82,6 +82,12 @@ class Run:
             return "paused" if self.paused and not self.ended else None
         return "; ".join(f"{node}: {_reason(entry)}" for node, entry in self.active.items())
 
+    def due(self, node: str) -> float | None:
+        """When the timer of a node is due by what the run knows; None when it needs none."""
+        entry = self.active.get(node, {})
+        due: float | None = entry.get("retry_at", entry.get("due"))
+        return None if "stuck" in entry else due
+
     def copy(self) -> Run:
         """One that can evolve without changing this one."""
         fork = Run(**{name: getattr(self, name) for name in self.__slots__})
@@ -134,15 +140,21 @@ def _nothing(run: Run, fact: Fact) -> None:
 
 def _run_started(run: Run, fact: Fact) -> None:
     run.results.update(fact.data.get("results", {}))
+    run.pivoted = bool(fact.data.get("pivoted"))
 
 
 def _scheduled(kind: str) -> Callable[[Run, Fact], None]:
     def evolution(run: Run, fact: Fact) -> None:
         node = str(fact.node)
         before = run.active.get(node, {})
-        if fact.data.get("undo") and node not in run.undo:
-            run.undo.append(node)
         entry = {key: value for key, value in fact.data.items() if key != "undo"}
+        if fact.data.get("undo"):
+            if node in run.undo:
+                # It was tried before, and how that ended is not known for certain: a refusal now says
+                # nothing about then.
+                entry["doubt"] = True
+            else:
+                run.undo.append(node)
         run.active[node] = {
             **entry,
             "kind": kind,
@@ -170,8 +182,8 @@ def _attempt_failed(run: Run, fact: Fact) -> None:
         entry["error"] = fact.data["error"]
         entry.pop("due", None)
         return
-    run.active.pop(node, None)
-    if fact.data.get("definite") and node in run.undo:
+    entry = run.active.pop(node, {})
+    if fact.data.get("definite") and node in run.undo and not entry.get("doubt"):
         run.undo.remove(node)
 
 
@@ -223,6 +235,8 @@ def _branches_joined(run: Run, fact: Fact) -> None:
     for node in fact.data.get("abandoned", ()):
         run.active.pop(node, None)
         run.arrived.pop(node, None)
+        if node in run.held:
+            run.held.remove(node)
 
 
 def _child_ended(run: Run, fact: Fact) -> None:
@@ -275,6 +289,7 @@ _EVOLUTIONS: dict[str, Callable[[Run, Fact], None]] = {
     "wait_started": _scheduled("wait"),
     "wait_timed_out": _over,
     "event_kept": _kept,
+    "event_refused": _nothing,
     "event_received": _received,
     "signal_received": _received,
     "timer_started": _scheduled("sleep"),
@@ -298,5 +313,7 @@ _EVOLUTIONS: dict[str, Callable[[Run, Fact], None]] = {
     "node_held": _held,
     "run_resumed": _resumed,
     "rerun_started": _rerun_started,
+    "rerun_refused": _nothing,
+    "history_grew_long": _nothing,
     **dict.fromkeys(ENDINGS, _ended),
 }

@@ -70,6 +70,9 @@ class Timers:
             except StoreError as error:
                 log.warning("timers_not_loaded", partition=self._partition, error=str(error))
                 due = []
+            except Exception:  # the loop must go on, or no timer of the partition would be due any more
+                log.exception("timers_failed", partition=self._partition)
+                due = []
             for run_id, name, due_at in due:
                 self.add(run_id, name, due_at)
             await asyncio.sleep(_RELOAD)

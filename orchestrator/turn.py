@@ -14,7 +14,7 @@ from orchestrator.paths import fill
 from orchestrator.plan import Place, Plan
 from orchestrator.run import Run, evolve
 
-__all__ = ["Decision", "Rules", "Turn"]
+__all__ = ["Decision", "Rules", "Turn", "error_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,9 @@ class Rules:
     """What a decision may ask for beside the run: all of it pure.
 
     ``check(type, data)`` raises ContractError. ``flow(name, version)`` finds a flow, version 0 the newest
-    one. ``most_dispatches``: how often a step may be lost with
-    its process before the run is parked. ``most_kept``: how many early events one run keeps.
+    one. ``most_dispatches``: how often a step may be lost with its process before the run is parked.
+    ``most_kept``: how many early events one run keeps. ``most_bytes``: the size of one step's result or
+    of one kept event. ``most_facts``: the length of a history.
     """
 
     check: Callable[[str, Any], None]
@@ -46,7 +47,10 @@ class Decision:
 
 @dataclass(slots=True)
 class Turn:
-    """Facts and effects as they come up. ``record`` evolves the run at once."""
+    """Facts and effects as they come up. ``record`` evolves the run at once.
+
+    A run near the end of its history is told about once, while somebody can still do something.
+    """
 
     run: Run
     flow: Flow
@@ -92,6 +96,10 @@ class Turn:
 
     def decision(self) -> Decision:
         """What this turn comes to."""
+        most = self.rules.most_facts
+        warn_at = most * 4 // 5
+        if self.facts and self.facts[0].seq <= warn_at <= self.run.seq and not self.run.ended:
+            self.record("history_grew_long", None, facts=self.run.seq, most=most)
         return Decision(self.run, tuple(self.facts), tuple(self.effects))
 
 

@@ -16,7 +16,7 @@ from bus.port import COMMANDS, PARTITIONS, Outgoing, Queue
 from bus.port import Binding as QueueBinding
 from contracts.envelope import Event, derive_id
 from contracts.errors import MalformedMessage
-from orchestrator.effects import AnswerParent, ForwardEvent, PublishEvent, SendCommand
+from orchestrator.effects import AnswerParent, CancelRun, ForwardEvent, PublishEvent, SendCommand
 from orchestrator.happenings import (
     CancelRequested,
     ChildEnded,
@@ -33,6 +33,7 @@ from orchestrator.happenings import (
 from orchestrator.run import Run
 
 __all__ = [
+    "child_cancelled",
     "child_ended",
     "command",
     "correlated",
@@ -53,6 +54,7 @@ _START = "antiphon.start.v1"
 _REPLY = "antiphon.reply.v1"
 _EVENT = "antiphon.event.v1"
 _CHILD = "antiphon.child.v1"
+_CANCEL = "antiphon.cancel.v1"
 _BACK = ":c"  # the suffix of a compensation's command id
 
 
@@ -186,7 +188,7 @@ def _read(event: Event, data: dict[str, Any], partition: int) -> Happening:
                 event.id, data["node"], data["child"], data["status"], data["result"], data["error"]
             )
         case "cancel":
-            return CancelRequested(event.id, data["reason"], data["actor"])
+            return CancelRequested(event.id, data["reason"], data["actor"], data.get("parent"))
         case "pause":
             return PauseRequested(event.id, data["reason"], data["actor"])
         case "resume":
@@ -209,7 +211,7 @@ def _read_reply(event: Event) -> Happening:
         str(data["error"]["code"]),
         str(data["error"]["message"]),
         definite=data["outcome"] == "refused",
-        retry_after=data.get("retry_after"),
+        retry_after=None if data.get("retry_after") is None else float(data["retry_after"]),
         back=back,
     )
 
@@ -252,18 +254,26 @@ def published(run: Run, effect: PublishEvent, at: float) -> tuple[Outgoing, dict
     return publication(event), row
 
 
-def child_ended(run: Run, effect: AnswerParent, at: float) -> Outgoing:
-    """What a parent is told when its child has ended."""
+def child_ended(run: Run, effect: AnswerParent, at: float, *, asked: str = "") -> Outgoing:
+    """What a parent is told when its child has ended; ``asked`` tells a repeated answer from the first."""
+    parent, node = effect.parent["run_id"], effect.parent["node"]
     data = {
-        "run_id": effect.parent["run_id"],
-        "node": effect.parent["node"],
+        "run_id": parent,
+        "node": node,
         "child": run.id,
         "status": effect.status,
         "result": effect.result,
         "error": effect.error,
     }
-    event = _of_run(run, _CHILD, data, id=derive_id("child", run.id), at=at)
+    event = _of_run(run, _CHILD, data, id=derive_id("child", run.id, parent, node, asked), at=at)
     return to_partition(effect.parent["partition"], event)
+
+
+def child_cancelled(run: Run, effect: CancelRun, partition: int, at: float) -> Outgoing:
+    """A parent's word that a child is not needed any more."""
+    data = {"run_id": effect.run_id, "reason": effect.reason, "actor": event_source(run), "parent": run.id}
+    event = _of_run(run, _CANCEL, data, id=derive_id("cancel", run.id, effect.node, effect.run_id), at=at)
+    return to_partition(partition, event)
 
 
 def forwarded(run: Run, effect: ForwardEvent, partition: int, at: float) -> Outgoing:
