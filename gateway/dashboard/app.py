@@ -18,10 +18,14 @@ from contracts.errors import BusError, StoreError
 from gateway.dashboard.routes import PAGES
 from gateway.dashboard.streaming import Streams
 from gateway.dashboard.views import Desk, environment
+from gateway.limits import RateLimit
 from gateway.platform import Platform
 from gateway.problems import Problem
 
 __all__ = ["mount"]
+
+_SIGN_INS_PER_SECOND = 2.0  # from one address
+_SIGN_INS_AT_ONCE = 40.0
 
 # No 'unsafe-inline' and no nonce: pages have no script or style of their own, only files of ours.
 _HEADERS = {
@@ -52,6 +56,10 @@ def mount(app: FastAPI, platform: Platform, *, pepper: bytes = b"", secure: bool
         },
     )
     dashboard.state.desk = Desk(platform, environment(platform.clock), pepper, secure)
+    # Keys are too long to be guessed; this keeps the trying from costing us.
+    dashboard.state.sign_ins = RateLimit(
+        platform.live, name="sign-ins", rate=_SIGN_INS_PER_SECOND, burst=_SIGN_INS_AT_ONCE
+    )
     dashboard.state.streams = Streams(platform.max_streams)
     app.mount("/ui", dashboard)
     app.router.routes.insert(0, Route("/", _home, include_in_schema=False))

@@ -132,7 +132,7 @@ def _places(points: Sequence[float], *, true: bool) -> list[float]:
         middle = sorted(lengths)[len(lengths) // 2] or max(lengths) or 1.0
         weights = [_weight(length / middle) for length in lengths]
         usual = sum(weight for weight in weights if weight <= _LONG)
-        weights = [min(weight, max(usual * _MOST_SHARE, _LONG)) for weight in weights]
+        weights = [min(weight, max(usual * _MOST_SHARE, 1.2)) for weight in weights]
     whole = sum(weights) or 1.0
     places, place = [0.0], 0.0
     for weight in weights:

@@ -68,6 +68,8 @@ class NodeProgress:
                 return "Is at work: no outcome has been recorded yet."
             case "done" if failed:
                 return f"Done{tries}; the last failure: {failed[-1].error}"
+            case "done" if self.attempts:
+                return "Done at the first attempt."
             case _:
                 return self.note
 

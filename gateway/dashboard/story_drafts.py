@@ -92,7 +92,7 @@ def run_lane(run: RowData, history: Sequence[RowData]) -> tuple[LaneDraft, Progr
         id=f"run-{run['id']}",
         kind="run",
         title=f"{run['flow']} {run['key']}",
-        sub=f"run, v{run['version']}",
+        sub=f"v{run['version']}",
         status=known,
         summary=f"{len(progress.nodes)} nodes, {took}",
         href=f"/ui/runs/{run['id']}",
@@ -169,7 +169,7 @@ def _node_note(node: NodeProgress) -> str:
     parts = [duration(node.ended - node.started)] if node.ended is not None else []
     if len(node.attempts) > 1:
         parts.append(f"{len(node.attempts)} attempts")
-    if node.status == "failed" and node.error:
+    if node.status in ("failed", "stuck") and node.error:
         parts.append(node.error.partition(":")[0])
     return " · ".join(parts)
 
@@ -235,7 +235,8 @@ def reaction_draft(
         stretches.append(Stretch("backoff", received, started, "warn", text))
     stretches.extend(_newest_attempt(known, started, finished))
     row.note = _reaction_note(published, received, started, finished, attempts)
-    if known.name in ("dead", "retrying") and error:
+    error = error or (_refusal(reaction) if known.name == "refused" else "")
+    if known.name in ("dead", "retrying", "refused") and error:
         row.note = f"{_times(attempts)} · {error if len(error) <= 64 else error[:63] + '…'}"
     row.details = [
         ("event", str(reaction["event_id"]), "id"),

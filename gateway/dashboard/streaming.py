@@ -18,10 +18,11 @@ from contracts.errors import FeedTrimmed, StoreError
 from gateway.sse import EventStream, Streams
 from store.live.port import Follower, Live
 
-__all__ = ["EventStream", "Streams", "changes"]
+__all__ = ["OVER", "EventStream", "Streams", "changes"]
 
 log = structlog.get_logger(__name__)
 
+OVER = "over"  # the stamp that ends a stream: the session is over, or what the page shows is gone
 PAUSE = 2.0  # seconds between looks at the store when nothing is heard
 QUIET = 0.15  # seconds in which several changes become one
 
@@ -31,7 +32,7 @@ async def changes(
 ) -> AsyncIterator[bytes]:
     """Server-sent events ``changed``, one for each new ``stamp()``; ``seen`` is the client's last.
 
-    ``mentions`` is text that an entry of the feed has when it is about this page.
+    Ends with the stamp OVER. ``mentions`` is text that an entry of the feed has when it is about this page.
     """
     follower = live.follow(feed)
     waiting: asyncio.Task[None] | None = None
@@ -40,6 +41,8 @@ async def changes(
         while True:
             waiting = waiting or asyncio.create_task(_heard(follower, mentions.encode()))
             now = await _stamp(stamp)
+            if now == OVER:
+                return
             if now is not None and now != seen:
                 if seen is not None:
                     yield f"id: {now}\nevent: changed\ndata: {now}\n\n".encode()

@@ -29,6 +29,7 @@ async def sign_in(request: Request) -> Response:
     desk = Desk.of(request)
     if not same_origin(request):
         raise HTTPException(403, "This form was not sent from the sign-in page. Open it and try again.")
+    await request.app.state.sign_ins.check(request.client.host if request.client else "")
     form = await request.form()
     secret, to = form.get("key"), back_to(form.get("next"), "/ui/overview")
     cookie, now = None, desk.now()

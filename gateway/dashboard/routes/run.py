@@ -15,7 +15,7 @@ from gateway.dashboard.graph import Drawing, draw_flow
 from gateway.dashboard.progress import UNDO, Progress, progress_of
 from gateway.dashboard.session import Session
 from gateway.dashboard.story_findings import fact_brief, fact_words, run_actions
-from gateway.dashboard.streaming import EventStream, changes
+from gateway.dashboard.streaming import OVER, EventStream, changes
 from gateway.dashboard.views import Desk, page
 from gateway.platform import Platform
 from gateway.queries.audit import AuditEntry, list_audit
@@ -106,8 +106,10 @@ async def stream(request: Request, desk: Desk, session: Session) -> Response:
     workspace = session.principal.workspace
 
     async def stamp() -> str:
+        if await desk.session(request) is None:
+            return OVER
         newest = await desk.platform.database.read(lambda conn: get_run(conn, workspace, run.id))
-        return f"{newest.seq}.{newest.status}" if newest is not None else "gone"
+        return f"{newest.seq}.{newest.status}" if newest is not None else OVER
 
     seen = request.headers.get("last-event-id") or f"{run.seq}.{run.status}"
     source = changes(desk.platform.live, f"ws/{workspace}", run.id, stamp, seen)

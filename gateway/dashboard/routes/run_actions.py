@@ -109,6 +109,10 @@ async def do(request: Request, desk: Desk, session: Session) -> Response:
     run = await find_run(desk, session, request.path_params["run_id"])
     form = await request.form()
     values = {name: str(form.get(name) or "").strip() for name in ("reason", "name", "data", "from_node")}
+    if not _question(desk.platform, run, verb).possible:
+        return _again(
+            request, desk, session, run, verb, values, f"The run is {run.status}: it can't take this."
+        )
     back = back_to(form.get("back"), f"/ui/runs/{run.id}")
     data: Any = None
     if verb == "signal":

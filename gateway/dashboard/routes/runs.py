@@ -134,10 +134,8 @@ def _question(verb: str, fitting: Sequence[RunSummary], chosen: int) -> Ask:
     }[verb]
     touches = [effect]
     if chosen > count:
-        are = "is" if chosen - count == 1 else "are"
-        touches.append(
-            f"{chosen - count} of the {chosen} chosen {are} left alone: their status does not fit."
-        )
+        are = "does not fit and is" if chosen - count == 1 else "do not fit and are"
+        touches.append(f"{chosen - count} of the {chosen} chosen {are} left alone, because of the status.")
     touches += [f"{run.flow} {run.key} ({run.status})" for run in fitting[:6]]
     if count > 6:
         touches.append(f"and {count - 6} more")

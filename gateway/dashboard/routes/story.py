@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from gateway.dashboard.session import Session
 from gateway.dashboard.story import OVERDUE, build
-from gateway.dashboard.streaming import EventStream, changes
+from gateway.dashboard.streaming import OVER, EventStream, changes
 from gateway.dashboard.views import Desk, page
 from gateway.queries.story_rows import StoryRows, read_story
 
@@ -68,9 +68,14 @@ async def stream(request: Request, desk: Desk, session: Session) -> Response:
     seen = request.headers.get("last-event-id") or request.query_params.get("seen")
 
     async def stamp() -> str:
-        return _stamp(await _rows(desk, session, correlation), desk.now())
+        if await desk.session(request) is None:
+            return OVER
+        try:
+            return _stamp(await _rows(desk, session, correlation), desk.now())
+        except HTTPException:
+            return OVER
 
-    await stamp()
+    await _rows(desk, session, correlation)
     feed = f"ws/{session.principal.workspace}"
     return EventStream(changes(desk.platform.live, feed, correlation, stamp, seen), request.app.state.streams)
 

@@ -1,0 +1,265 @@
+"""The layout of a story: rows of the store in, lanes and edges out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from contracts.envelope import derive_id
+from gateway.dashboard.story import OVERDUE, build
+from gateway.dashboard.story_model import Lane, Row, Story
+
+RUN = {
+    "id": "run-1",
+    "flow": "ride",
+    "version": 1,
+    "key": "r-1",
+    "status": "running",
+    "waiting": None,
+    "error": None,
+    "created_at": 100.0,
+    "ended_at": None,
+}
+
+
+def fact(seq: int, what: str, node: str | None, at: float, **data: Any) -> dict[str, Any]:
+    return {"seq": seq, "type": what, "node": node, "at": at, "data": data}
+
+
+def event(id: str, type: str, at: float, **more: Any) -> dict[str, Any]:
+    return {
+        "id": id,
+        "source": "/nyc/flows/ride",
+        "type": type,
+        "at": at,
+        "causation": None,
+        "subject": None,
+        "routed": 1,
+        **more,
+    }
+
+
+def reaction(reactor: str, event_id: str, received: float, **more: Any) -> dict[str, Any]:
+    return {
+        "reactor": reactor,
+        "source": "/nyc/flows/ride",
+        "event_id": event_id,
+        "type": "ride.booked.v1",
+        "causation": None,
+        "status": "done",
+        "attempts": 1,
+        "claimed_by": "p-1",
+        "received_at": received,
+        "started_at": received,
+        "finished_at": received + 0.5,
+        "error": None,
+        "reply": None,
+        **more,
+    }
+
+
+def story(**rows: Any) -> Story:
+    given: dict[str, Any] = {
+        "runs": [RUN],
+        "histories": {
+            "run-1": [fact(1, "event_emitted", "booked", 101.0, event_id="e-1", event_type="ride.booked.v1")]
+        },
+        "events": [event("e-1", "ride.booked.v1", 101.0)],
+        "reactions": [],
+        "expected": {},
+        "now": 103.0,
+    }
+    return build("c-1", **{**given, **rows})
+
+
+def lane(told: Story, id: str) -> Lane:
+    return next(each for each in told.lanes if each.id == id)
+
+
+def only_row(told: Story, id: str) -> Row:
+    (row,) = lane(told, id).rows
+    return row
+
+
+def test_the_run_is_on_top_then_the_outside_services_and_reactors() -> None:
+    """Lanes are in the order of command: who leads, who is told what to do, who follows."""
+    told = story(
+        events=[event("e-1", "ride.booked.v1", 101.0), event("e-2", "trip.ended.v1", 102.0, source="/app")],
+        reactions=[reaction("notify", "e-1", 101.2), reaction("service.payments", "cmd", 102.5)],
+    )
+    assert [each.id for each in told.lanes] == ["run-run-1", "outside", "service-payments", "reactor-notify"]
+
+
+def test_an_event_is_one_vertical_line_to_everything_it_set_off() -> None:
+    """Each row between has a part of the line, at the same place; the rows that react have its heads."""
+    told = story(reactions=[reaction("notify", "e-1", 101.2), reaction("receipts", "e-1", 101.4)])
+    source = only_row(told, "run-run-1")
+    notify, receipts = only_row(told, "reactor-notify"), only_row(told, "reactor-receipts")
+    x = source.dots[0].x
+    assert [(line.x, line.y1, line.y2) for line in source.lines] == [(x, 50, 100)]
+    assert [(line.x, line.y1, line.y2, line.arrow) for line in receipts.lines] == [(x, 0, 50, True)]
+    assert {(line.x, line.y1, line.y2, line.arrow) for line in notify.lines} == {
+        (x, 0, 50, True),
+        (x, 0, 100, False),
+    }
+    assert [(line.y1, line.y2) for line in lane(told, "reactor-notify").lines] == [(0, 100)]
+
+
+def test_time_in_the_queue_is_drawn_apart_from_work() -> None:
+    """The queue begins where the event was published and ends where the work begins."""
+    row = only_row(story(reactions=[reaction("notify", "e-1", 101.8)]), "reactor-notify")
+    queue, work = row.segments
+    assert (queue.kind, work.kind) == ("queue", "work")
+    assert queue.x + queue.width == work.x
+    assert row.note == "800 ms queued · 500 ms work"
+
+
+def test_retries_are_shown_before_the_newest_attempt() -> None:
+    """What was spent on earlier attempts is no queue and no work."""
+    row = only_row(
+        story(reactions=[reaction("notify", "e-1", 101.2, started_at=102.0, finished_at=102.5, attempts=3)]),
+        "reactor-notify",
+    )
+    assert [segment.kind for segment in row.segments] == ["queue", "backoff", "work"]
+    assert row.why == "Done after 3 attempts."
+
+
+def test_a_reaction_that_was_expected_and_did_not_come_is_drawn() -> None:
+    """First it is in the queue; when that takes too long it is said to be missing, and stands out."""
+    early = story(expected={"ride.booked.v1": ["receipts"]}, now=101.0 + OVERDUE / 2)
+    late = story(expected={"ride.booked.v1": ["receipts"]}, now=101.0 + OVERDUE * 2)
+    assert only_row(early, "reactor-receipts").status.name == "queued"
+    assert early.findings == []
+    missing = only_row(late, "reactor-receipts")
+    assert missing.status.name == "missing"
+    assert missing.segments[0].kind == "missing"
+    assert [finding.anchor for finding in late.findings] == [missing.id]
+    assert "receipts subscribes to ride.booked.v1" in late.findings[0].text
+
+
+def test_a_worker_whose_clock_runs_behind_does_not_react_before_the_event() -> None:
+    """An effect is drawn after its cause, and the row says by how much it was moved."""
+    row = only_row(story(reactions=[reaction("notify", "e-1", 95.0, finished_at=95.5)]), "reactor-notify")
+    emitted = only_row(story(reactions=[reaction("notify", "e-1", 95.0, finished_at=95.5)]), "run-run-1")
+    assert row.segments[0].x >= emitted.dots[0].x
+    assert any(name == "drawn" and "6.00 s later" in value for name, value, _ in row.details)
+
+
+def test_a_service_does_not_answer_after_its_answer_was_taken() -> None:
+    """A command's work lies within the step that asked for it, whatever the service's clock says."""
+    command = derive_id("command", "run-1", "authorize")
+    told = story(
+        histories={
+            "run-1": [
+                fact(1, "step_scheduled", "authorize", 101.0, service="payments"),
+                fact(2, "step_completed", "authorize", 102.0, result={}),
+            ]
+        },
+        events=[],
+        reactions=[reaction("service.payments", command, 105.0)],
+    )
+    step, served = only_row(told, "run-run-1").segments[0], only_row(told, "service-payments").segments[-1]
+    assert step.x <= served.x
+    assert served.x + served.width <= step.x + step.width
+    assert only_row(told, "service-payments").lines[0].arrow
+
+
+def test_a_dead_letter_stands_out_with_what_can_be_done() -> None:
+    """The finding says who gave up on what and why, and offers to redrive or discard."""
+    letter = {
+        "id": "d-1",
+        "reactor": "notify",
+        "source": "/nyc/flows/ride",
+        "event_id": "e-1",
+        "status": "dead",
+        "settled_by": None,
+        "reason": None,
+    }
+    dead = reaction(
+        "notify", "e-1", 101.2, status="dead", attempts=5, error={"type": "SMTPError", "message": "550 full"}
+    )
+    told = story(reactions=[dead], dead_letters=[letter])
+    (finding,) = told.findings
+    assert finding.text == "notify on ride.booked.v1: Given up after 5 attempts: SMTPError: 550 full"
+    assert [action.href for action in finding.actions] == [
+        "/ui/dead-letters/d-1/redrive",
+        "/ui/dead-letters/d-1/discard",
+    ]
+    settled = story(reactions=[dead], dead_letters=[{**letter, "status": "discarded", "settled_by": "ann"}])
+    assert settled.findings == []
+    assert only_row(settled, "reactor-notify").status.name == "discarded"
+
+
+def test_what_a_reactor_emits_is_drawn_from_its_own_reaction() -> None:
+    """An event caused by a reaction is no event from outside."""
+    told = story(
+        events=[
+            event("e-1", "ride.booked.v1", 101.0),
+            event("e-2", "receipt.written.v1", 101.7, source="/nyc/reactors/receipts", causation="e-1"),
+        ],
+        reactions=[
+            reaction("receipts", "e-1", 101.2),
+            reaction("stats", "e-2", 101.8, source="/nyc/reactors/receipts"),
+        ],
+    )
+    assert [each.id for each in told.lanes] == ["run-run-1", "reactor-receipts", "reactor-stats"]
+    assert any(line.y1 == 50 and line.y2 == 100 for line in only_row(told, "reactor-receipts").lines)
+
+
+def test_an_event_that_a_run_waited_for_points_up_to_its_wait() -> None:
+    """The run takes it under an id of its own; the edge is found all the same."""
+    taken = derive_id("correlated", "/app", "e-9", "run-1")
+    told = story(
+        histories={
+            "run-1": [
+                fact(1, "wait_started", "trip", 101.0, type="trip.ended.v1"),
+                fact(2, "event_received", "trip", 102.1, event_id=taken, type="trip.ended.v1", data={}),
+            ]
+        },
+        events=[event("e-9", "trip.ended.v1", 102.0, source="/app")],
+    )
+    assert [(line.y1, line.y2, line.arrow) for line in only_row(told, "run-run-1").lines] == [(100, 50, True)]
+
+
+def test_nobody_listening_stands_out() -> None:
+    """An event that reached no queue is said to have."""
+    told = story(events=[event("e-2", "ride.lost.v1", 101.0, source="/app", routed=0)])
+    assert [finding.text for finding in told.findings] == ["Nobody listened to ride.lost.v1."]
+
+
+def test_a_stuck_run_is_the_first_finding() -> None:
+    """The worst comes first, with the reason for which it can't go on."""
+    stuck = {**RUN, "status": "stuck", "waiting": "match: stuck: the roster refuses"}
+    told = story(runs=[stuck], expected={"ride.booked.v1": ["receipts"]}, now=200.0)
+    assert [finding.tone for finding in told.findings] == ["bad", "warn"]
+    assert "the roster refuses" in told.findings[0].text
+
+
+def test_the_table_twin_has_all_of_it_in_order() -> None:
+    """Whoever can't see the chart reads the same story."""
+    told = story(
+        reactions=[reaction("notify", "e-1", 101.2)],
+        audit=[
+            {
+                "seq": 7,
+                "at": 102.0,
+                "actor": "ann",
+                "action": "run.pause",
+                "target": "run/run-1",
+                "reason": "why",
+            }
+        ],
+        expected={"ride.booked.v1": ["notify", "receipts"]},
+    )
+    assert [(entry.where, entry.what) for entry in told.entries] == [
+        ("ride r-1 · booked", "event emitted"),
+        ("notify", "ride.booked.v1"),
+        ("receipts", "ride.booked.v1"),
+        ("Operators", "run.pause"),
+    ]
+
+
+def test_a_story_without_a_run_can_be_told() -> None:
+    """Choreography needs no run."""
+    told = story(runs=[], histories={}, reactions=[reaction("notify", "e-1", 101.2)])
+    assert [each.id for each in told.lanes] == ["outside", "reactor-notify"]
+    assert not told.open
