@@ -19,7 +19,7 @@ from contracts.compatibility.cycles import refuse_cycles
 from contracts.compatibility.formula import Schema
 from contracts.compatibility.guess import guesses, hints
 from contracts.compatibility.node import Document, NotUnderstood, canonical, draft_of
-from contracts.compatibility.objects import objects
+from contracts.compatibility.objects import glance, objects
 from contracts.compatibility.plain import booleans, fractions, integers, nulls, strings
 from contracts.compatibility.search import Goal, Result, Search, Theory
 from contracts.compatibility.validator import Validator
@@ -100,7 +100,7 @@ class _Sides:
             documents = [Document(*one, self.budget) for one in self._documents]
             for document in documents:
                 refuse_cycles(document.root)
-            search = Search(self.budget, _THEORIES, texts)
+            search = Search(self.budget, _THEORIES, glance, texts)
             goal: Goal = frozenset({Schema(documents[0].root), Schema(documents[1].root, False)})
             found = search.solve(goal, 1)
             if found.none:
@@ -110,7 +110,9 @@ class _Sides:
                 found = search.solve(goal, _WANTED)
                 verdict = self._verified(found.values)
             reason = found.open or "what should have been a counterexample was not confirmed by the validator"
-        except (NotUnderstood, OutOfBudget) as error:
+        except NotUnderstood as error:
+            return Unknown(str(error))
+        except OutOfBudget as error:
             verdict, reason = None, str(error)
         except RecursionError:
             verdict, reason = None, "the schemas are nested too deeply"
@@ -130,7 +132,7 @@ class _Sides:
         try:
             document = Document(*self._documents[0], budget)
             refuse_cycles(document.root)
-            written = Search(budget, _THEORIES).solve(frozenset({Schema(document.root)}), _WANTED)
+            written = Search(budget, _THEORIES, glance).solve(frozenset({Schema(document.root)}), _WANTED)
         except (NotUnderstood, OutOfBudget, RecursionError):
             # Then what the schemas show themselves has to do.
             written = Result(())

@@ -34,6 +34,7 @@ from contracts.compatibility.formula import (
     either,
 )
 from contracts.compatibility.node import Node, canonical, references
+from contracts.compatibility.tags import exclusive
 
 __all__ = ["fraction", "kind_of", "meaning"]
 
@@ -97,10 +98,18 @@ def _enum(node: Node, values: Any, kind: str) -> Formula:
 
 
 def _one_of(node: Node, branches: Any, kind: str) -> Formula:
-    nodes = [node.child(branch) for branch in branches]
+    nodes = [node.child(branch) for branch in branches if _may_be(node, branch, kind)]
+    if exclusive(nodes, kind_of, kind):
+        return either(map(Schema, nodes))
     return either(
         both(Schema(one, other == index) for other, one in enumerate(nodes)) for index in range(len(nodes))
     )
+
+
+def _may_be(node: Node, branch: Any, kind: str) -> bool:
+    """Whether the type of a branch admits that kind."""
+    hidden = not isinstance(branch, dict) or (node.draft == "7" and "$ref" in branch)
+    return hidden or "type" not in branch or _type(node, branch["type"], kind) == TRUE
 
 
 def _if(node: Node, condition: Any, kind: str) -> Formula:

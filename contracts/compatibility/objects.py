@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -22,7 +22,7 @@ from contracts.compatibility.plain import listed, opaque
 from contracts.compatibility.search import EMPTY, Goal, Result, Search, gathered
 from contracts.compatibility.truth import among, holds
 
-__all__ = ["objects"]
+__all__ = ["glance", "objects"]
 
 _MOST_PATTERNS = 6
 _MOST_PROPERTIES = 300
@@ -103,6 +103,25 @@ def objects(search: Search, atoms: list[Atom], want: int) -> Result:
     if why and not result.none:
         return Result((), why)
     return result
+
+
+def glance(search: Search, atoms: list[Atom]) -> Callable[[Formula], bool]:
+    """Tells which "some property of that name fits" can't be true of objects that fit the atoms."""
+    each = _sorted_out(atoms).each
+    by_name: dict[str, list[Formula]] = {}
+    for one in each:
+        if one.where.name is not None:
+            by_name.setdefault(one.where.name, []).append(one.what)
+    wide = [one for one in each if one.where.name is None]
+
+    def hopeless(part: Formula) -> bool:
+        if not isinstance(part, EachProperty) or part.every or part.where.name is None:
+            return False
+        name = part.where.name
+        others = [one.what for one in wide if among(one.where, name)]
+        return search.solve(frozenset([part.what, *by_name.get(name, ()), *others])).none
+
+    return hopeless
 
 
 class _Builder:

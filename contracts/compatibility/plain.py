@@ -17,6 +17,8 @@ from contracts.compatibility.truth import holds
 
 __all__ = ["booleans", "fractions", "integers", "listed", "nulls", "opaque", "strings", "truth"]
 
+_LONGEST = 20_000
+
 
 def opaque(atoms: Iterable[Atom]) -> str | None:
     """What can't be judged among the atoms; None when all can."""
@@ -103,6 +105,10 @@ def strings(search: Search, atoms: list[Atom], want: int) -> Result:
     ]
     if any(WITHIN.get(name, frozenset()).intersection(unwanted) for name in wanted):
         return EMPTY
+    if most is not None and most < least:
+        return EMPTY
+    if least > _LONGEST:
+        return Result((), f"texts of more than {_LONGEST} characters are not looked at")
     judged = bool(wanted or unwanted or unread)
     some = texts(fits, avoids, least, most, want + 6 * judged, search.budget)
     if not some.texts and some.complete:

@@ -47,6 +47,8 @@ class Result:
 
 EMPTY = Result((), None, True)
 Theory = Callable[["Search", list[Atom], int], Result]
+# Tells at a glance, from the atoms of an object, that a further formula can't be true of it.
+Glance = Callable[["Search", list[Atom]], Callable[[Formula], bool]]
 
 
 def gathered(results: Iterable[Result], want: int) -> Result:
@@ -80,8 +82,11 @@ class _State:
 class Search:
     """One search; its results are remembered, so that a goal is solved once."""
 
-    def __init__(self, budget: Budget, theories: dict[str, Theory], hints: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, budget: Budget, theories: dict[str, Theory], glance: Glance, hints: tuple[str, ...] = ()
+    ) -> None:
         self.budget = budget
+        self._glance = glance
         self.hints = hints
         self._theories = theories
         self._opened: dict[tuple[Node, str], Formula] = {}
@@ -209,12 +214,18 @@ class Search:
         ways = self._fewest_ways(state, kind)
         return gathered((self._decide(way, kind, want) for way in ways), want)
 
+    def _hopeless(self, kind: str, atoms: list[Atom]) -> Callable[[Formula], bool]:
+        return self._glance(self, atoms) if kind == "object" else lambda part: False
+
     def _fewest_ways(self, state: _State, kind: str) -> list[_State]:
         """The ways to decide the choice that has the fewest left."""
         fewest: list[_State] | None = None
+        hopeless = self._hopeless(kind, list(state.atoms))
         for choice in state.choices:
             ways = []
             for part in choice.parts:
+                if hopeless(part):
+                    continue
                 way = state.copy(choice)
                 possible = self._assert(way, part, kind) and self._propagate(way, kind)
                 if possible and not self._theory(way, kind, 1).none:
