@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import Connection, func, insert, literal, select
@@ -155,32 +157,35 @@ async def test_an_error_in_a_read_reaches_its_caller(database: Database) -> None
     assert await database.read(ids) == set()
 
 
-async def test_a_read_sees_one_snapshot(database: Database, database_url: str) -> None:
-    """Two statements of one read agree, whatever is written between them."""
-    if database_url == "sqlite://":
-        pytest.skip("a database in memory has one connection: no write can come between two statements")
-    loop = asyncio.get_running_loop()
+async def test_a_read_sees_one_snapshot(lasting_url: str) -> None:
+    """Two statements of one read agree, whatever is committed between them."""
+    database, other = await Database.open(lasting_url, migrate=True), await Database.open(lasting_url)
+    begun, written = threading.Event(), threading.Event()
 
-    def look(connection: Connection) -> tuple[int, int]:
+    def look(connection: Connection) -> list[int]:
         count = select(func.count()).select_from(marks)
         before = connection.execute(count).scalar_one()
-        if database.dialect == "sqlite":
-            asyncio.run_coroutine_threadsafe(write(), loop).result(10)
-        else:
-            connection.exec_driver_sql("SELECT pg_sleep(0.3)")
-        return before, connection.execute(count).scalar_one()
+        begun.set()
+        assert written.wait(10)
+        return [before, connection.execute(count).scalar_one()]
 
-    async def write() -> None:
-        await database.write(lambda connection: connection.execute(mark("between")))
-
-    if database.dialect == "sqlite":
-        assert await database.read(look) == (0, 0)
-    else:
-        reading = asyncio.ensure_future(database.read(look))
-        await asyncio.sleep(0.15)
-        await write()
-        assert await reading in ((0, 0), (1, 1))
+    # In a thread and loop of its own, so that it may block between its two statements.
+    reading = asyncio.create_task(asyncio.to_thread(asyncio.run, read_alone(lasting_url, look)))
+    assert await asyncio.to_thread(begun.wait, 10)
+    await other.write(lambda connection: connection.execute(mark("between")))
+    written.set()
+    assert await reading == [0, 0]
     assert await database.read(ids) == {"between"}
+    await database.close()
+    await other.close()
+
+
+async def read_alone(url: str, work: Callable[[Connection], list[int]]) -> list[int]:
+    database = await Database.open(url)
+    try:
+        return await database.read(work)
+    finally:
+        await database.close()
 
 
 async def test_the_clock_is_the_databases(database: Database) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -16,15 +15,6 @@ from contracts.errors import ConfigurationError
 from store.database import Database
 from store.migrate import migrate, migrated, require_migrated
 from store.tables import metadata
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def lasting_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database that more than one can open."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'store.db'}"
-    url: str = request.getfixturevalue("postgres").create_database()
-    return url
 
 
 def differences(connection: Connection) -> list[object]:
