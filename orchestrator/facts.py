@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["ENDINGS", "Fact"]
+__all__ = ["ENDINGS", "Fact", "received"]
 
 # The facts that end a run, and the status that they leave.
 ENDINGS = {
@@ -18,6 +18,11 @@ ENDINGS = {
     "run_compensated": "compensated",
     "run_cancelled": "cancelled",
 }
+
+
+def received(type: str) -> str:
+    """What a history calls the arrival of an event of this type; a signal is an event of its own kind."""
+    return "signal_received" if type.startswith("signal:") else "event_received"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from orchestrator.effects import (
     SetTimer,
     StartRun,
 )
+from orchestrator.facts import received
 from orchestrator.flow import run_id_of
 from orchestrator.nodes import Call, Emit, Parallel, Sleep, Step, Wait, When
 from orchestrator.plan import Place
@@ -129,7 +130,7 @@ def publish(turn: Turn, node: Emit) -> None:
 def _wait(turn: Turn, node: Wait, position: int) -> bool:
     for kept in turn.run.kept:
         if kept["type"] == node.type:
-            turn.record("event_received", node.name, early=True, **kept)
+            turn.record(received(node.type), node.name, early=True, **kept)
             return True
     if node.timeout is None:
         turn.record("wait_started", node.name, type=node.type, position=position)

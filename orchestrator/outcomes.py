@@ -10,6 +10,7 @@ from contracts.envelope import derive_id
 from contracts.errors import ContractError, Terminal
 from orchestrator.backward import COMPENSATION_RETRY, go_back, undo
 from orchestrator.effects import ForwardEvent, SetTimer
+from orchestrator.facts import received
 from orchestrator.forward import fail, leave, schedule
 from orchestrator.happenings import ChildEnded, StepFailed, StepFinished
 from orchestrator.nodes import Step
@@ -104,7 +105,7 @@ def event_arrived(turn: Turn, message_id: str, type: str, data: Any) -> None:
         if entry["kind"] == "wait" and entry["type"] == type and "stuck" not in entry:
             _mind_the_place(turn, name, entry)
             turn.clear_timer(name)
-            turn.record("event_received", name, event_id=message_id, type=type, data=data)
+            turn.record(received(type), name, event_id=message_id, type=type, data=data)
             leave(turn, name)
             return
     if any(wait.type == type for wait in turn.plan.waits()):

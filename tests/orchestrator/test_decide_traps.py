@@ -1,0 +1,435 @@
+"""The traps of orchestration that a decision could fall into, each by its number in the design's list."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from contracts.retry import Retry
+from orchestrator.decide import decide
+from orchestrator.flow import Flow
+from orchestrator.happenings import EventArrived, StepFinished
+from orchestrator.nodes import emit, parallel, sleep, wait, when
+from tests.orchestrator.flows import ONCE, flow, here, remote, remote_undoable, undoable
+from tests.orchestrator.pretending import START, Pretended, asked, rules
+
+AWAIT = wait("x.done.v1", by="id", name="w")
+
+
+# --- 2: a zombie's late completion ------------------------------------------------------------
+
+
+def test_what_an_older_dispatch_returns_counts_no_more() -> None:
+    """The process that was thought dead reports after its step was started elsewhere."""
+    run = Pretended(flow(here("a")))
+    zombie = run.outcome("a", result="old")
+    run.lose_owner()
+    assert run.happen(zombie) == []
+    run.finish("a", "new")
+    assert run.run.results == {"a": "new"}
+
+
+def test_a_late_failure_is_not_the_next_attempt_s() -> None:
+    """Attempt one's refusal arrives during attempt two."""
+    run = Pretended(flow(remote("a", timeout=5)))
+    late = run.outcome("a", code="no", definite=True)
+    run.tick()
+    assert run.happen(late) == []
+    run.tick()
+    assert run.happen(late) == []
+    assert run.run.active["a"]["attempt"] == 2
+
+
+# --- 6: the event comes early -----------------------------------------------------------------
+
+
+def test_an_event_before_the_run_is_kept_in_the_commit_of_its_start() -> None:
+    """And taken when the wait begins."""
+    made = flow(here("a"), AWAIT)
+    run = Pretended(made, asked(made, early=(EventArrived("e1", "x.done.v1", {"n": 1}),)))
+    assert run.types() == ["run_started", "event_kept", "step_scheduled"]
+    assert run.finish("a") == ["step_completed", "event_received", "run_completed"]
+
+
+def test_an_event_before_its_wait_is_kept() -> None:
+    """The oldest is taken first, and each by one wait."""
+    run = Pretended(flow(here("a"), AWAIT, wait("x.done.v1", by="id", name="w2")))
+    run.event("x.done.v1", 1)
+    run.event("x.done.v1", 2)
+    run.finish("a")
+    assert run.run.results == {"a": None, "w": 1, "w2": 2}
+
+
+def test_an_event_for_an_ended_run_goes_on_to_the_one_made_from_it() -> None:
+    """It would else wait for what has come already."""
+    run = Pretended(flow(AWAIT))
+    run.cancel()
+    run.retry()
+    run.event("x.done.v1", 1, id="late")
+    assert run.effects[-1].__class__.__name__ == "ForwardEvent"
+
+
+def test_more_early_events_than_can_be_kept_are_refused_and_harm_nobody() -> None:
+    """What is at work goes on; the history says what was refused."""
+    run = Pretended(flow(here("a"), AWAIT), most_kept=2)
+    for _ in range(3):
+        run.event("x.done.v1")
+    assert run.types()[-1] == "event_refused"
+    assert run.run.status == "running"
+    run.finish("a")
+    assert run.run.status == "completed"
+
+
+def test_an_event_too_large_to_keep_is_refused() -> None:
+    """Trap 16 as well: the run's state is read and written with every commit."""
+    run = Pretended(flow(here("a"), AWAIT), most_bytes=100)
+    assert run.event("x.done.v1", "y" * 200) == ["event_refused"]
+
+
+def test_more_early_events_than_can_be_kept_do_not_lose_the_start() -> None:
+    """The run begins all the same."""
+    made = flow(here("a"), AWAIT)
+    early = tuple(EventArrived(f"e{n}", "x.done.v1", n) for n in range(3))
+    run = Pretended(made, asked(made, early=early), most_kept=2)
+    assert set(run.orders) == {"a"}
+
+
+def test_an_undone_run_keeps_no_events() -> None:
+    """Nobody will wait for them."""
+    run = Pretended(flow(undoable("a"), AWAIT))
+    run.finish("a")
+    run.cancel()
+    assert run.event("x.done.v1") == []
+
+
+# --- 9: waiting for what only the run itself could produce ------------------------------------
+
+
+def test_a_step_of_an_abandoned_branch_is_not_started_after_a_pause() -> None:
+    """The pause held it back; meanwhile another branch was first."""
+    run = Pretended(flow(parallel([here("a")], [here("b"), here("c")], mode="first"), here("d")))
+    run.pause()
+    run.finish("b")
+    run.finish("a")
+    run.resume()
+    assert set(run.run.active) == {"d"}
+
+
+def test_a_retry_waits_for_the_end_of_the_pause_and_not_for_ever() -> None:
+    """An attempt is something new, so a pause holds it back; resume starts it."""
+    run = Pretended(flow(here("a", retry=Retry(first=1, jitter=0))))
+    run.break_off("a")
+    run.pause()
+    assert run.tick() == []
+    assert run.orders["a"].attempt == 1
+    run.resume()
+    assert run.tick() == ["step_scheduled"]
+
+
+# --- 10: a poison run -------------------------------------------------------------------------
+
+
+def test_a_step_that_takes_its_process_with_it_is_parked_with_the_reason() -> None:
+    """Counted at the dispatch; retry starts the count anew."""
+    run = Pretended(flow(here("a")), most_dispatches=3)
+    run.lose_owner()
+    run.lose_owner()
+    assert run.orders["a"].dispatch == 3
+    assert run.lose_owner() == ["incident_raised"]
+    assert run.run.status == "stuck"
+    assert "went away 3 times" in str(run.run.waiting())
+    assert run.retry() == ["incident_resolved", "step_scheduled"]
+    assert run.orders["a"].dispatch == 1
+
+
+def test_a_lost_owner_restarts_only_what_it_had_in_hand() -> None:
+    """Not what is at a service, waits, sleeps, or waits for its next attempt."""
+    run = Pretended(
+        flow(parallel([here("a")], [remote("b")], [sleep(9, name="s")], [here("c")], [AWAIT]), here("d"))
+    )
+    run.break_off("c")
+    assert run.lose_owner() == ["step_scheduled"]
+    assert set(run.orders) == {"a"}
+
+
+# --- 11: compensation -------------------------------------------------------------------------
+
+
+def test_a_step_whose_outcome_is_unknown_is_undone_too() -> None:
+    """It was registered before it started."""
+    run = Pretended(flow(undoable("a"), undoable("b", retry=ONCE)))
+    run.finish("a")
+    run.break_off("b")
+    run.finish("b")
+    run.finish("a")
+    assert run.types("compensation_completed") == ["compensation_completed b", "compensation_completed a"]
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_refusal_after_an_unknown_attempt_is_undone_all_the_same(lost: bool) -> None:
+    """What the first attempt did is not known, whatever the second was told."""
+    run = Pretended(flow(undoable("a")))
+    if lost:
+        run.lose_owner()
+    else:
+        run.break_off("a")
+        run.tick()
+    assert run.refuse("a")[-1] == "compensation_scheduled"
+
+
+def test_a_definite_no_at_the_first_attempt_is_not_undone() -> None:
+    """It certainly had no effect."""
+    run = Pretended(flow(undoable("a")))
+    assert run.refuse("a") == ["step_failed", "compensation_started", "run_failed"]
+
+
+def test_a_cancel_undoes_what_was_done_and_a_second_one_changes_nothing() -> None:
+    """The compensation is not cancelled by the cancel."""
+    run = Pretended(flow(undoable("a"), here("b")))
+    run.finish("a")
+    assert run.cancel() == ["cancel_requested", "compensation_started", "compensation_scheduled"]
+    assert set(run.orders) == {"a"}
+    assert run.orders["a"].back
+    assert run.cancel() == []
+    assert run.finish("a") == ["compensation_completed", "run_cancelled"]
+
+
+def test_a_cancel_of_a_paused_run_undoes_it() -> None:
+    """The pause ends with it."""
+    run = Pretended(flow(undoable("a"), here("b")))
+    run.pause()
+    run.finish("a")
+    assert run.cancel()[-1] == "compensation_scheduled"
+
+
+def test_compensations_are_retried_and_end_in_an_incident_when_they_fail() -> None:
+    """Also when the failure is a definite no: the run is listed until somebody has seen to it."""
+    run = Pretended(flow(undoable("a"), here("b")))
+    run.finish("a")
+    run.cancel()
+    for _ in range(9):
+        run.break_off("a")
+        run.tick()
+    assert run.break_off("a") == ["compensation_failed", "incident_raised"]
+    assert run.run.status == "stuck"
+    run.retry()
+    assert run.refuse("a") == ["compensation_failed", "incident_raised"]
+    run.retry()
+    assert run.finish("a")[-1] == "run_cancelled"
+
+
+def test_branches_are_undone_in_the_reverse_order_of_their_registration() -> None:
+    """One at a time, across branches."""
+    run = Pretended(flow(parallel([undoable("a"), undoable("c")], [remote_undoable("b")]), here("d")))
+    for node in ("a", "b", "c"):
+        run.finish(node)
+    run.refuse("d")
+    undone = []
+    while not run.run.ended:
+        (node,) = run.run.active
+        undone.append(node)
+        run.finish(node)
+    assert undone == ["c", "b", "a"]
+
+
+def test_after_the_pivot_a_run_never_goes_back() -> None:
+    """A cancel is refused, a definite no is an incident, and retry goes on."""
+    run = Pretended(flow(undoable("a"), here("p", pivot=True), here("b")))
+    run.finish("a")
+    run.finish("p")
+    assert run.cancel() == ["cancel_refused"]
+    assert run.refuse("b") == ["step_failed", "incident_raised"]
+    run.retry()
+    assert run.finish("b")[-1] == "run_completed"
+
+
+def test_what_tells_of_a_failure_is_told_after_everything_is_undone() -> None:
+    """on_failure is part of the end, and reads the error."""
+    run = Pretended(
+        flow(undoable("a"), here("b"), on_failure=[emit("f.failed.v1", {"why": "$.error.code"})])
+    )
+    run.finish("a")
+    run.refuse("b", "sold_out")
+    assert run.emitted() == []
+    assert run.finish("a") == ["compensation_completed", "event_emitted", "run_compensated"]
+    assert run.emitted()[0].data == {"why": "sold_out"}
+
+
+# --- 13: a step that was moved ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["step", "wait", "sleep", "service"])
+def test_a_result_is_not_taken_where_the_flow_was_re_ordered_in_place(kind: str) -> None:
+    """The run stops visibly; it does not skip what now comes before."""
+    node = {"step": here("n"), "wait": wait("x.done.v1", by="id", name="n"), "sleep": sleep(5, name="n")}
+    moved = node.get(kind, remote("n"))
+    run = Pretended(flow(here("a"), moved, here("z")))
+    run.finish("a")
+    outcome = run.outcome("n") if kind in ("step", "service") else None
+    run.flow = flow(moved, here("a"), here("z"))
+    if outcome is not None:
+        run.happen(outcome)
+    elif kind == "wait":
+        run.event("x.done.v1")
+    else:
+        run.tick()
+    assert run.types()[-1] == "incident_raised"
+    assert run.run.status == "stuck"
+
+
+def test_a_renamed_step_is_an_incident_and_others_do_not_suffer() -> None:
+    """Other branches go on."""
+    run = Pretended(flow(parallel([here("a")], [here("b")])))
+    run.flow = flow(parallel([here("x")], [here("b")]))
+    run.lose_owner()
+    assert run.run.status == "stuck"
+    assert run.orders["b"].dispatch == 2
+    run.finish("b")
+    assert not run.run.ended
+
+
+# --- 15: delays and deadlines -----------------------------------------------------------------
+
+
+def test_a_delay_that_would_overrun_the_deadline_ends_the_step() -> None:
+    """Schedule-to-close holds over all attempts."""
+    run = Pretended(flow(here("a", retry=Retry(attempts=None, first=4, factor=1, jitter=0), deadline=10)))
+    run.break_off("a")
+    run.tick()
+    run.break_off("a")
+    run.tick()
+    assert run.break_off("a") == ["step_failed", "compensation_started", "run_failed"]
+    assert run.now == START + 8
+
+
+@pytest.mark.parametrize("where", [here, remote])
+def test_an_attempt_gets_no_more_time_than_is_left(where: type) -> None:
+    """The timeout of an attempt is cut at the deadline."""
+    run = Pretended(flow(where("a", timeout=30, deadline=10, retry=Retry(first=4, jitter=0))))
+    assert (run.timers.get("a") or run.now + run.orders["a"].timeout) == START + 10
+    run.now += 1
+    run.break_off("a")
+    run.tick()
+    assert (run.timers.get("a") or run.now + run.orders["a"].timeout) == START + 10
+
+
+def test_delays_have_jitter() -> None:
+    """What failed together does not come back together."""
+    policy = Retry(first=10, jitter=0.5)
+    delays = set()
+    for chance in (0.0, 0.3, 1.0):
+        run = Pretended(flow(here("a", retry=policy)), rng=lambda chance=chance: chance)
+        run.break_off("a")
+        delays.add(run.timers["a"] - START)
+    assert delays == {5.0, 8.0, 15.0}
+
+
+# --- 16: limits -------------------------------------------------------------------------------
+
+
+def test_a_result_that_is_too_large_says_what_to_do() -> None:
+    """Its work is undone; the history does not hold it."""
+    run = Pretended(flow(undoable("a")), most_bytes=100)
+    assert run.finish("a", "x" * 200)[-1] == "compensation_scheduled"
+    assert run.run.error is not None
+    assert "keep the data elsewhere" in run.run.error["message"]
+
+
+def test_a_history_that_grows_too_long_warns_once_and_then_stops_with_a_way_out() -> None:
+    """The way out, a cancel, still undoes everything."""
+    policy = Retry(attempts=None, first=1, factor=1, jitter=0)
+    run = Pretended(flow(undoable("a"), here("b", retry=policy)), most_facts=20)
+    run.finish("a")
+    while run.run.status == "running":
+        run.break_off("b")
+        if run.timers:
+            run.tick()
+    assert run.types().count("history_grew_long") == 1
+    assert "limit" in str(run.run.waiting())
+    run.cancel()
+    assert run.finish("a")[-1] == "run_cancelled"
+
+
+# --- 17: made again ---------------------------------------------------------------------------
+
+
+def test_a_run_that_is_made_again_is_a_new_one_linked_to_the_old() -> None:
+    """The old history only gets one more fact; the second time has another id."""
+    run = Pretended(flow(here("a"), here("b")))
+    run.finish("a", 1)
+    run.finish("b")
+    history = list(run.facts)
+    assert run.retry("b") == ["rerun_started"]
+    run.retry()
+    assert run.facts[: len(history)] == history
+    first, second = run.started()
+    assert first.linked_from == second.linked_from == run.run.id
+    assert len({first.run_id, second.run_id, run.run.id}) == 3
+    assert (first.begin_at, first.results) == ("b", {"a": 1})
+    assert (second.begin_at, second.results) == (None, {})
+
+
+def test_nothing_is_built_on_what_was_undone() -> None:
+    """A rerun may not begin behind a step that was compensated."""
+    run = Pretended(flow(undoable("a"), here("b")))
+    run.finish("a")
+    run.refuse("b")
+    run.finish("a")
+    assert run.retry("b") == ["rerun_refused"]
+    assert run.started() == []
+    assert run.retry("a") == ["rerun_started"]
+
+
+@pytest.mark.parametrize("node", ["c", "nothing"])
+def test_a_rerun_that_can_t_begin_there_is_refused_visibly(node: str) -> None:
+    """In the middle of a branch, or nowhere."""
+    run = Pretended(flow(parallel([here("b")], [here("c")])))
+    run.finish("b")
+    run.finish("c")
+    assert run.retry(node) == ["rerun_refused"]
+
+
+def test_a_rerun_behind_the_pivot_only_goes_forward() -> None:
+    """What the pivot decided stays decided."""
+    made = flow(here("p", pivot=True), here("b"))
+    run = Pretended(made, asked(made, linked_from="old", begin_at="b", results={"p": 1}))
+    assert run.cancel() == ["cancel_refused"]
+
+
+# --- the engine itself ------------------------------------------------------------------------
+
+
+def test_whatever_a_contract_check_raises_is_the_run_s_incident() -> None:
+    """Never an exception of the partition's: neighbours are in the same batch."""
+
+    def check(type: str, data: object) -> None:
+        raise RuntimeError("the validator broke")
+
+    run = Pretended(flow(emit("x.said.v1", {}), here("a")), check=check)
+    assert run.run.status == "stuck"
+    run.rules = rules()
+    assert run.retry()[-1] == "step_scheduled"
+
+
+def test_a_condition_that_changes_what_it_reads_changes_nothing() -> None:
+    """It gets a copy."""
+
+    def spoil(document: dict[str, dict[str, int]]) -> bool:
+        document["a"]["n"] = 99
+        document["input"].clear()
+        return True
+
+    run = Pretended(flow(here("a"), when(spoil, [here("b")]), here("c")))
+    run.finish("a", {"n": 1})
+    assert run.run.results == {"a": {"n": 1}}
+    assert run.run.input == {"id": "k1"}
+
+
+def test_an_outcome_of_a_node_that_never_was_is_ignored() -> None:
+    """Whoever sends it."""
+    made: Flow = flow(here("a"))
+    run = Pretended(made)
+    decision = decide(run.run, made, StepFinished("zz", 1, None, 1), now=1.0, rules=rules())
+    assert (decision.facts, decision.effects) == ((), ())
+    assert dataclasses.asdict(decision.run) == dataclasses.asdict(run.run)
