@@ -26,7 +26,7 @@ from gateway.routes import (
 from gateway.sse import Streams
 from reactors.dead_letters import DeadLetters
 
-__all__ = ["create_gateway"]
+__all__ = ["create_gateway", "end_streams"]
 
 _REFUSALS_PER_SECOND = 10.0  # wrong keys from one address
 _REFUSALS_AT_ONCE = 100.0
@@ -59,3 +59,9 @@ def create_gateway(platform: Platform) -> FastAPI:
     app.add_middleware(Observe, latency=latency)
     describe(app, platform)
     return app
+
+
+def end_streams(app: FastAPI) -> None:
+    """End the streams that are open, before the server is told to stop."""
+    gateway: Gateway = app.state.gateway
+    gateway.streams.end()

@@ -32,6 +32,7 @@ __all__ = [
     "revoke_key",
 ]
 
+DEVELOPMENT = "development"  # the name of a key that was made for loopback
 _PREFIX = "antiphon_"
 _LEAST = 24  # characters of a secret that somebody else chose
 
@@ -112,8 +113,10 @@ def list_keys(conn: Connection, workspace: str) -> list[Key]:
 
 
 def has_keys(conn: Connection) -> bool:
-    """Whether there is a key in any workspace that was not revoked."""
-    query = select(func.count()).select_from(keys).where(keys.c.revoked_at.is_(None))
+    """Whether there is a key that was not revoked, in any workspace; a development key does not count."""
+    query = (
+        select(func.count()).select_from(keys).where(keys.c.revoked_at.is_(None), keys.c.name != DEVELOPMENT)
+    )
     return bool(conn.execute(query).scalar_one())
 
 
@@ -146,7 +149,7 @@ async def ensure_development_key(
         row = await database.read(lambda conn: _by_secret(conn, secret))
         if row is not None and row.revoked_at is None:
             return DevelopmentKey(secret, path, created=False)
-    made = await create_key(database, workspace=workspace, role=role, name="development", clock=clock)
+    made = await create_key(database, workspace=workspace, role=role, name=DEVELOPMENT, clock=clock)
     await asyncio.to_thread(_write_secret, path, made.secret)
     return DevelopmentKey(made.secret, path, created=True)
 
@@ -159,8 +162,8 @@ def check_listen(host: str, configured: bool) -> None:
     if configured or is_loopback(host):
         return
     raise ConfigurationError(
-        f"listening on {host!r} needs a configured key: set ANTIPHON_API_KEY to a secret of at least "
-        f"{_LEAST} characters, make a key with 'antiphon keys create', or listen on 127.0.0.1"
+        f"listening on {host!r} needs a configured key: set ANTIPHON_ADMIN_KEY to a secret of at least "
+        f"{_LEAST} characters, or listen on 127.0.0.1"
     )
 
 

@@ -39,11 +39,16 @@ Wanted = Callable[[dict[str, Any]], bool]
 
 
 class Streams:
-    """Counts the streams that are open, because each holds a connection and a task."""
+    """Counts the streams that are open, because each holds a connection and a task; and ends them all."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self.open = 0
+        self.ending = asyncio.Event()
+
+    def end(self) -> None:
+        """End every stream, for a server that stops: it waits for responses, and a stream has no end."""
+        self.ending.set()
 
     def enter(self) -> None:
         """Raises Problem (503) when there are too many."""
@@ -124,12 +129,13 @@ class EventStream(Response):
         pump = asyncio.create_task(self._pump(), name="sse pump")
         write = asyncio.create_task(self._write(send), name="sse write")
         gone = asyncio.create_task(_gone(receive), name="sse gone")
-        tasks = (pump, write, gone)
+        ending = asyncio.create_task(self._streams.ending.wait(), name="sse ending")
+        tasks = (pump, write, gone, ending)
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             slow = pump in done and pump.exception() is None and pump.result()
             if pump in done and not slow and gone not in done:
-                await asyncio.wait((write, gone), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((write, gone, ending), return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()

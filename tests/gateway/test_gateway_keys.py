@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from contracts.errors import ConfigurationError
 from gateway.app import create_gateway
@@ -218,6 +218,16 @@ async def test_a_configured_key_is_made_once_and_stays_revoked(house: House) -> 
             clock=house.platform.clock,
         )
         assert (await client.get("/runs")).status_code == 401
+
+
+async def test_a_development_key_is_no_configured_key(house: House, tmp_path: Path) -> None:
+    """A store that was used on loopback only is not ready for other addresses."""
+    await house.database.write(lambda conn: conn.execute(delete(keys)) and None)
+    await ensure_development_key(
+        house.database, tmp_path / "dev.key", workspace=WORKSPACE, clock=house.platform.clock
+    )
+    assert not await house.database.read(has_keys)
+    await house.key("viewer")
     assert await house.database.read(has_keys)
 
 
@@ -244,6 +254,6 @@ def test_loopback_needs_no_configured_key(host: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "10.0.0.1", "example.com"])
 def test_nothing_listens_elsewhere_without_a_configured_key(host: str) -> None:
     """Any other address is refused before it is listened on, unless a key is configured."""
-    with pytest.raises(ConfigurationError, match="ANTIPHON_API_KEY"):
+    with pytest.raises(ConfigurationError, match="ANTIPHON_ADMIN_KEY"):
         check_listen(host, configured=False)
     check_listen(host, configured=True)
