@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from contracts.errors import StoreUnavailable
+from contracts.errors import ConfigurationError, StoreUnavailable
 
 __all__ = ["PostgresEngine"]
 
@@ -33,6 +33,8 @@ DEADLOCK_ATTEMPTS = 4
 _UNAVAILABLE = ("08", "53", "57", "58")
 # read_only_sql_transaction: to a writer it says that the server is a standby now; a reader tried to write.
 _READ_ONLY = "25006"
+# invalid authorization, invalid catalog name: the URL is wrong, and trying again will not help.
+_REFUSED = ("28", "3D")
 # serialization_failure, deadlock_detected: the server undid the transaction and asks to run it again.
 _AGAIN = ("40001", "40P01")
 
@@ -61,10 +63,22 @@ class PostgresEngine:
     async def open(
         cls, url: URL, *, pool: int, writers: int, statement_timeout: float = STATEMENT_TIMEOUT
     ) -> PostgresEngine:
-        """Connect once. Raises StoreUnavailable when the server does not answer."""
+        """Connect once.
+
+        Raises ConfigurationError when the server knows no such user, password or database,
+        StoreUnavailable when it does not answer.
+        """
         engine = cls(url, pool=pool, writers=writers, statement_timeout=statement_timeout)
         try:
             await engine.transact(lambda connection: connection.exec_driver_sql("SELECT 1"))
+        except StoreUnavailable as error:
+            await engine.close()
+            if _sqlstate(error.__cause__).startswith(_REFUSED):
+                raise ConfigurationError(
+                    f"the database URL {engine._where} is refused: {_say(error.__cause__)}; "
+                    "check its user, password and database name"
+                ) from error
+            raise
         except BaseException:
             await engine.close()
             raise
@@ -159,8 +173,8 @@ def _engine(url: URL, size: int, statement_timeout: float) -> AsyncEngine:
     )
 
 
-def _sqlstate(error: BaseException) -> str:
-    return getattr(getattr(error, "orig", None), "sqlstate", None) or ""
+def _sqlstate(error: BaseException | None) -> str:
+    return getattr(getattr(error, "orig", error), "sqlstate", None) or ""
 
 
 def _is_unavailable(error: DBAPIError | OSError, *, writing: bool) -> bool:
@@ -170,7 +184,7 @@ def _is_unavailable(error: DBAPIError | OSError, *, writing: bool) -> bool:
     return error.connection_invalidated or state.startswith(_UNAVAILABLE) or (writing and state == _READ_ONLY)
 
 
-def _say(error: BaseException) -> str:
+def _say(error: BaseException | None) -> str:
     cause = getattr(error, "orig", None) or error
     return f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
 

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Connection, func, insert, literal, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from antiphon.devservices import Postgres
 from contracts.errors import ConfigurationError, StoreUnavailable
 from store.database import Database
 from store.tables import marks
@@ -228,3 +229,9 @@ async def test_a_server_that_is_not_there_is_unavailable_and_keeps_its_password_
         await Database.open("postgresql://user:secret@127.0.0.1:1/none")
     assert "127.0.0.1:1" in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+async def test_a_database_that_the_server_does_not_know_is_a_wrong_setting(postgres: Postgres) -> None:
+    """A wrong name is told as such at once, not as an outage that might pass."""
+    with pytest.raises(ConfigurationError, match='database "no_such" does not exist'):
+        await Database.open(postgres.url("no_such"))
