@@ -99,7 +99,7 @@ class Link:
     @property
     def connected(self) -> bool:
         """Whether there is an open connection now."""
-        return self._connection is not None and not self._connection.is_closed
+        return self._connection is not None and _is_open(self._connection)
 
     @property
     def blocked(self) -> bool:
@@ -109,7 +109,7 @@ class Link:
     async def connection(self) -> AbstractConnection:
         """The open connection; waits for the next one while there is none."""
         async with self._changed:
-            while self._connection is None or self._connection.is_closed:
+            while self._connection is None or not _is_open(self._connection):
                 await self._changed.wait()
             return self._connection
 
@@ -148,7 +148,7 @@ class Link:
 
     async def _keep(self, connection: AbstractConnection) -> None:
         while True:
-            await connection.closed()
+            await _lost(connection)
             _log.warning(
                 "RabbitMQ at %s: the %s connection was lost; connecting again", self._where, self._name
             )
@@ -180,6 +180,23 @@ class Link:
                 _log.debug("RabbitMQ at %s does not answer: %r", self._where, error)
             await asyncio.sleep(pause * (0.5 + self._rng()))
             pause = min(2 * pause, self._longest_pause)
+
+
+def _is_open(connection: AbstractConnection) -> bool:
+    """``is_closed`` says only whether we closed it; ``connected`` is cleared when anybody does."""
+    return connection.connected.is_set() and not connection.is_closed
+
+
+async def _lost(connection: AbstractConnection) -> None:
+    """Returns when the connection is gone. Its ``closed()`` does not, when the broker closed it."""
+    gone = asyncio.Event()
+
+    def note(_connection: AbstractConnection | None, _error: BaseException | None) -> None:
+        gone.set()
+
+    connection.close_callbacks.add(note)
+    if _is_open(connection):
+        await gone.wait()
 
 
 async def _close(connection: AbstractConnection) -> None:
