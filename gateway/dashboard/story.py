@@ -12,22 +12,11 @@ from typing import Any
 
 from gateway.dashboard.axis import Axis
 from gateway.dashboard.progress import Progress
-from gateway.dashboard.story_drafts import (
-    Draft,
-    Edge,
-    LaneDraft,
-    Moment,
-    Stretch,
-    command_ids,
-    correlated_id,
-    error_line,
-    node_row_id,
-    reaction_draft,
-    reaction_row_id,
-    run_lane,
-)
+from gateway.dashboard.story_drafts import Draft, Edge, LaneDraft, Moment, Stretch, error_line
 from gateway.dashboard.story_findings import counts, entries, findings
 from gateway.dashboard.story_model import Dot, Lane, Line, Row, Segment, Story
+from gateway.dashboard.story_reaction import reaction_draft, reaction_row_id
+from gateway.dashboard.story_run import command_ids, correlated_id, node_row_id, run_lane
 from gateway.dashboard.words import duration, status
 
 __all__ = ["OVERDUE", "build"]
@@ -35,6 +24,9 @@ __all__ = ["OVERDUE", "build"]
 RowData = Mapping[str, Any]
 
 OVERDUE = 10.0  # seconds after which a reaction that was expected counts as missing
+MOST_ROWS = 100  # of one lane
+MOST_PARTS = 5_000  # of all edges; beyond, only their ends are drawn
+_WELL = {"done", "published"}
 _SERVICE = "service."  # how the inbox names a service
 _OPEN = {"running", "compensating", "claimed", "retrying", "waiting", "queued", "accepted"}
 
@@ -239,8 +231,12 @@ def _layout(
     axis = Axis(moments, true=true_axis)
     for lane in lanes:
         _place(lane, axis, now)
-    _draw(edges, lanes, axis)
     shown = [lane.lane for lane in lanes]
+    found, told = findings(runs, shown, error_line), entries(runs, histories, shown, axis.start)
+    counted = counts(runs, shown)
+    for each in shown:
+        _shorten(each)
+    _draw(edges, shown, axis)
     return Story(
         correlation=correlation,
         start=axis.start,
@@ -249,9 +245,9 @@ def _layout(
         lanes=shown,
         ticks=axis.ticks(),
         folds=axis.folds(),
-        findings=findings(runs, shown, error_line),
-        entries=entries(runs, histories, shown, axis.start),
-        counts=counts(runs, shown),
+        findings=found,
+        entries=told,
+        counts=counted,
         true_axis=true_axis,
     )
 
@@ -277,27 +273,35 @@ def _place(lane: LaneDraft, axis: Axis, now: float) -> None:
         lane.lane.span = Segment("span", left, right - left, tone, lane.lane.summary)
 
 
-def _draw(edges: Sequence[Edge], lanes: Sequence[LaneDraft], axis: Axis) -> None:
+def _shorten(lane: Lane) -> None:
+    """Leaves as many rows as can be looked at: what went wrong first, then the earliest."""
+    if len(lane.rows) <= MOST_ROWS:
+        return
+    by_need = sorted(range(len(lane.rows)), key=lambda place: (lane.rows[place].status.name in _WELL, place))
+    kept = sorted(by_need[:MOST_ROWS])
+    lane.hidden = len(lane.rows) - len(kept)
+    lane.rows = [lane.rows[place] for place in kept]
+
+
+def _draw(edges: Sequence[Edge], lanes: Sequence[Lane], axis: Axis) -> None:
     """Cuts each edge into one part for each row that it crosses; lanes' heads are rows here."""
     flat: list[Lane | Row] = []
     for lane in lanes:
-        flat.append(lane.lane)
-        flat.extend(lane.lane.rows)
+        flat.append(lane)
+        flat.extend(lane.rows)
     index = {item.id: place for place, item in enumerate(flat)}
-    for edge in edges:
-        if edge.source not in index or edge.target not in index:
-            continue
+    drawn = [edge for edge in edges if edge.source in index and edge.target in index]
+    length = sum(abs(index[edge.target] - index[edge.source]) for edge in drawn)
+    parts: list[dict[Line, None]] = [{} for _ in flat]  # one line where several edges share a place
+    for edge in drawn:
         source, target, x = index[edge.source], index[edge.target], axis.x(edge.at)
         if source == target:
             continue
         down = target > source
-        _add(flat[source], Line(x, 50, 100) if down else Line(x, 50, 0))
-        for place in range(min(source, target) + 1, max(source, target)):
-            _add(flat[place], Line(x, 0, 100))
-        _add(flat[target], Line(x, 0, 50, arrow=True) if down else Line(x, 100, 50, arrow=True))
-
-
-def _add(item: Lane | Row, line: Line) -> None:
-    """One line where several edges leave or pass at the same place."""
-    if line not in item.lines:
-        item.lines.append(line)
+        parts[source][Line(x, 50, 100) if down else Line(x, 50, 0)] = None
+        parts[target][Line(x, 0, 50, arrow=True) if down else Line(x, 100, 50, arrow=True)] = None
+        if length <= MOST_PARTS:
+            for place in range(min(source, target) + 1, max(source, target)):
+                parts[place][Line(x, 0, 100)] = None
+    for item, lines in zip(flat, parts, strict=True):
+        item.lines = list(lines)

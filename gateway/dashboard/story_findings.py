@@ -66,6 +66,8 @@ def _row_finding(lane: Lane, row: Row) -> Finding | None:
     if lane.kind in ("reactor", "service") and known.name in ("dead", "retrying", "missing"):
         text = row.why if known.name == "missing" else f"{lane.title} on {row.label}: {row.why}"
         return Finding(known.tone, known.icon, text, row.id, tuple(row.actions))
+    if lane.kind == "reactor" and known.name == "done" and any(dot.kind == "audit" for dot in row.dots):
+        return Finding("undo", "retry", f"{lane.title} on {row.label}: {row.why}", row.id)
     if known.name == "unheard":
         return Finding("warn", known.icon, f"Nobody listened to {row.label}.", row.id)
     if lane.kind == "run" and known.name == "retrying":

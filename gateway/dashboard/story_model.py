@@ -106,7 +106,7 @@ class Lane:
     span: Segment | None = None
     dots: list[Dot] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
-    open: bool = True
+    hidden: int = 0  # rows that are in the table only
 
 
 @dataclass(frozen=True, slots=True)

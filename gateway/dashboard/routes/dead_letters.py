@@ -31,9 +31,10 @@ async def groups(request: Request, desk: Desk, session: Session) -> Response:
     workspace = session.principal.workspace
     status = request.query_params.get("status", "dead")
     status = status if status in STATUSES else "dead"
+    reactor = request.query_params.get("reactor", "").replace("\0", "") or None
     found, held = await desk.platform.database.read(
         lambda conn: (
-            list_groups(conn, workspace, status=status),
+            list_groups(conn, workspace, status=status, reactor=reactor),
             list_quarantine(conn, workspace, unclaimed=session.principal.role == "admin", most=20).items,
         )
     )

@@ -55,7 +55,7 @@ async def sign_in(request: Request) -> Response:
     return response
 
 
-@action("read operations")
+@action("read runs")
 async def sign_out(request: Request, desk: Desk, session: Session) -> Response:
     """Forgets the cookie."""
     response = RedirectResponse("/ui/login", status_code=303)

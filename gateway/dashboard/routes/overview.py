@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from bus.port import QueueStats
 from contracts.errors import BusError, StoreError
 from gateway.dashboard.session import Session
 from gateway.dashboard.views import Desk, page
@@ -116,8 +117,9 @@ def _round_up(most: int) -> int:
         size *= 10
 
 
-async def health(platform: Platform) -> list[Health]:
-    """Store (it answered, or there would be no page), broker and live feed."""
+async def health(platform: Platform) -> tuple[list[Health], dict[str, QueueStats]]:
+    """Store (it answered, or there would be no page), bus and live feed; and how each queue stands."""
+    found: dict[str, QueueStats] = {}
 
     async def ask_live() -> Health:
         try:
@@ -136,10 +138,11 @@ async def health(platform: Platform) -> list[Health]:
                 stats = await asyncio.gather(*(platform.bus.stats(queue) for queue in queues))
         except (BusError, TimeoutError) as error:
             return Health("Bus", "down", str(error) or "no answer in time")
+        found.update(zip(queues, stats, strict=True))
         return Health("Bus", "up", f"{sum(each.ready for each in stats)} messages wait")
 
     live, bus = await asyncio.gather(ask_live(), ask_bus())
-    return [Health("Store", "up", platform.database.dialect), bus, live]
+    return [Health("Store", "up", platform.database.dialect), bus, live], found
 
 
 @page()
@@ -147,7 +150,7 @@ async def overview(request: Request, desk: Desk, session: Session) -> Response:
     """The page, and the part of it that is asked for again every few seconds."""
     now, workspace = desk.now(), session.principal.workspace
     names = [reactor.name for reactor in desk.platform.reactors]
-    numbers, healths = await asyncio.gather(
+    numbers, (healths, queues) = await asyncio.gather(
         desk.platform.database.read(lambda conn: read_numbers(conn, workspace, names, now)),
         health(desk.platform),
     )
@@ -159,6 +162,7 @@ async def overview(request: Request, desk: Desk, session: Session) -> Response:
         session,
         numbers=numbers,
         health=healths,
+        queues=queues,
         chart=chart,
         top=top,
         minutes=numbers.minutes,

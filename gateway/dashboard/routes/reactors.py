@@ -35,7 +35,7 @@ async def reactors(request: Request, desk: Desk, session: Session) -> Response:
     """The table."""
     platform, workspace = desk.platform, session.principal.workspace
     named = [(reactor.name, "reactor", reactor.types) for reactor in platform.reactors]
-    named += [(service.name, "service", ()) for service in platform.services]
+    named += [(service.name, "service", tuple(service.handlers)) for service in platform.services]
     names = [name if kind == "reactor" else f"service.{name}" for name, kind, _ in named]
 
     async def depth(name: str, kind: str) -> QueueStats | None:

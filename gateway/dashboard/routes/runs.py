@@ -139,6 +139,8 @@ def _question(verb: str, fitting: Sequence[RunSummary], chosen: int) -> Ask:
     touches += [f"{run.flow} {run.key} ({run.status})" for run in fitting[:6]]
     if count > 6:
         touches.append(f"and {count - 6} more")
+    if chosen >= MOST_AT_ONCE:
+        touches.append(f"Only the newest {MOST_AT_ONCE} that match are looked at; ask again for the rest.")
     runs_word = "1 run" if count == 1 else f"{count} runs"
     return Ask(
         title=f"{verb.capitalize()} {runs_word}?",

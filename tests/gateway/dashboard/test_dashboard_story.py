@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from contracts.envelope import derive_id
-from gateway.dashboard.story import OVERDUE, build
+from gateway.dashboard.story import MOST_ROWS, OVERDUE, build
 from gateway.dashboard.story_model import Lane, Row, Story
 
 RUN = {
@@ -171,6 +171,10 @@ def test_a_dead_letter_stands_out_with_what_can_be_done() -> None:
         "source": "/nyc/flows/ride",
         "event_id": "e-1",
         "status": "dead",
+        "error_type": "SMTPError",
+        "error_message": "550 full",
+        "dead_at": 102.0,
+        "settled_at": None,
         "settled_by": None,
         "reason": None,
     }
@@ -263,3 +267,43 @@ def test_a_story_without_a_run_can_be_told() -> None:
     told = story(runs=[], histories={}, reactions=[reaction("notify", "e-1", 101.2)])
     assert [each.id for each in told.lanes] == ["outside", "reactor-notify"]
     assert not told.open
+
+
+def test_a_letter_that_was_redriven_is_part_of_the_story() -> None:
+    """Done in the end, and how it came to that: given up, then sent again by somebody."""
+    letter = {
+        "id": "d-1",
+        "reactor": "notify",
+        "source": "/nyc/flows/ride",
+        "event_id": "e-1",
+        "status": "redriven",
+        "error_type": "SMTPError",
+        "error_message": "550 full",
+        "dead_at": 101.6,
+        "settled_at": 102.0,
+        "settled_by": "ann",
+        "reason": None,
+    }
+    told = story(reactions=[reaction("notify", "e-1", 101.2, started_at=102.1)], dead_letters=[letter])
+    row = only_row(told, "reactor-notify")
+    assert [dot.title for dot in row.dots] == ["given up: SMTPError: 550 full", "redriven by ann"]
+    assert [finding.tone for finding in told.findings] == ["undo"]
+    assert "once ann had sent it again; before, it was given up with SMTPError: 550 full" in row.why
+
+
+def test_a_story_of_thousands_of_reactions_stays_a_page() -> None:
+    """A lane shows what went wrong and the earliest; all of it is in the table; edges are cut short."""
+    count = 1_000
+    failed = reaction("notify", "e-900", 1001.2, status="dead", error={"type": "E", "message": "m"})
+    told = story(
+        histories={},
+        events=[event(f"e-{n}", "ride.booked.v1", 101.0 + n, source="/app") for n in range(count)],
+        reactions=[failed if n == 900 else reaction("notify", f"e-{n}", 101.2 + n) for n in range(count)],
+        now=2000.0,
+    )
+    notify = lane(told, "reactor-notify")
+    assert len(notify.rows) == MOST_ROWS
+    assert notify.hidden == count - MOST_ROWS
+    assert any(row.status.name == "dead" for row in notify.rows)
+    assert len(told.entries) == 2 * count
+    assert sum(len(row.lines) for each in told.lanes for row in each.rows) <= 4 * MOST_ROWS

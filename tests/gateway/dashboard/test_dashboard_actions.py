@@ -1,0 +1,194 @@
+"""Every action: asked first, done for those who may, written down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+from sqlalchemy import select
+
+from store.tables import dead_letters, runs
+from tests.gateway.dashboard.forms import deeds, submit, token_of
+from tests.gateway.dashboard.scene import Scene, until
+
+
+async def test_viewers_see_no_buttons_and_may_not_push_them(scene: Scene) -> None:
+    """The page has none for them; the address answers 403, and nothing is done."""
+    run = await scene.ride("r-3-unlucky")
+    letter = await scene.dead_letter(run)
+    async with scene.signed_in("viewer") as browser:
+        for path in (
+            f"/ui/runs/{run}",
+            f"/ui/stories/{run}",
+            "/ui/dead-letters",
+            f"/ui/dead-letters/{letter}",
+            "/ui/runs",
+        ):
+            page = await browser.get(path)
+            assert page.status_code == 200
+            assert "data-ask" not in page.text
+            assert 'name="id"' not in page.text
+        token = token_of(await browser.get("/ui/overview"))
+        for path in (
+            f"/ui/runs/{run}/cancel",
+            f"/ui/dead-letters/{letter}/redrive",
+            "/ui/dead-letters/group/discard",
+            "/ui/runs/bulk/cancel",
+        ):
+            assert (await browser.get(path)).status_code == 403
+            assert (await browser.post(path, data={"csrf": token, "reason": "x"})).status_code == 403
+    assert await deeds(scene) == []
+
+
+async def test_a_change_needs_the_token_and_comes_from_our_own_pages(scene: Scene) -> None:
+    """Without the session's token, or from another site, nothing is done; a GET changes nothing."""
+    run = await scene.ride("r-4")
+    await scene.until_run(run, waiting="trip.ended.v1")
+    async with scene.signed_in() as browser:
+        asked = await browser.get(f"/ui/runs/{run}/pause")
+        token = token_of(asked)
+        path = f"/ui/runs/{run}/pause"
+        assert (await browser.post(path, data={"reason": "x"})).status_code == 403
+        assert (await browser.post(path, data={"csrf": "0" * 64})).status_code == 403
+        elsewhere = await browser.post(path, data={"csrf": token}, headers={"Sec-Fetch-Site": "cross-site"})
+        assert elsewhere.status_code == 403
+        origin = await browser.post(path, data={"csrf": token}, headers={"Origin": "https://evil.test"})
+        assert origin.status_code == 403
+    assert await deeds(scene) == []
+    await scene.until_run(run, status="running")
+
+
+async def test_a_run_is_paused_resumed_and_cancelled_and_each_is_audited(scene: Scene) -> None:
+    """Each asks first, is done, and is written down with its reason."""
+    run = await scene.ride("r-5", flow="refund")
+    await scene.until_run(run, waiting="approve")
+    async with scene.signed_in() as browser:
+        assert "Nothing new starts in it" in (await browser.get(f"/ui/runs/{run}/pause")).text
+        answer = await submit(browser, f"/ui/runs/{run}/pause?back=/ui/stories/{run}", reason="a look")
+        assert answer.headers["location"] == f"/ui/stories/{run}"
+        await scene.until_run(run, status="paused")
+        await submit(browser, f"/ui/runs/{run}/resume", reason="fine")
+        await scene.until_run(run, status="running")
+        await submit(browser, f"/ui/runs/{run}/cancel", reason="<b>asked</b>")
+        await scene.until_run(run, status="cancelled")
+        page = (await browser.get(f"/ui/stories/{run}")).text
+        assert "run.cancel" in page
+        assert "&lt;b&gt;asked&lt;/b&gt;" in page
+        assert "<b>asked</b>" not in page
+        again = await submit(browser, f"/ui/runs/{run}/pause")
+        assert again.status_code == 422
+    assert await deeds(scene) == [
+        ("run.pause", f"run/{run}", "a look"),
+        ("run.resume", f"run/{run}", "fine"),
+        ("run.cancel", f"run/{run}", "<b>asked</b>"),
+    ]
+
+
+async def test_a_signal_is_sent_with_its_data_and_bad_json_is_said(scene: Scene) -> None:
+    """The form comes back with what was typed and what is wrong with it."""
+    run = await scene.ride("r-6", flow="refund")
+    await scene.until_run(run, waiting="approve")
+    async with scene.signed_in() as browser:
+        asked = await browser.get(f"/ui/runs/{run}/signal")
+        assert 'value="approve"' in asked.text
+        wrong = await submit(browser, f"/ui/runs/{run}/signal", name="approve", data="{no")
+        assert wrong.status_code == 422
+        assert "The data is not JSON" in wrong.text
+        assert "{no" in wrong.text
+        await submit(browser, f"/ui/runs/{run}/signal", name="approve", data='{"by": "ann"}')
+        await scene.until_run(run, status="completed")
+
+
+async def test_an_ended_run_is_run_again_as_a_new_one(scene: Scene) -> None:
+    """History is never edited: the new run is linked to the old."""
+    run = await scene.ride("r-7-declined")
+    await scene.until_run(run, status="compensated")
+    async with scene.signed_in() as browser:
+        assert "A new run with the same input" in (await browser.get(f"/ui/runs/{run}/retry")).text
+        await submit(browser, f"/ui/runs/{run}/retry", reason="the bank is back")
+        query = select(runs.c.id).where(runs.c.linked_from == run)
+
+        async def linked() -> Any:
+            return await scene.database.read(lambda conn: conn.execute(query).scalars().first())
+
+        again = await until(linked, "the new run")
+        page = (await browser.get(f"/ui/runs/{run}")).text
+        assert f"/ui/runs/{again}" in page
+
+
+async def test_many_runs_are_cancelled_after_their_count_was_shown(scene: Scene) -> None:
+    """Those whose status does not fit are counted and left alone."""
+    ids = [await scene.ride(f"r-9-{number}", flow="refund") for number in range(3)]
+    done = await scene.ride("r-9-declined")
+    for run in ids:
+        await scene.until_run(run, waiting="approve")
+    await scene.until_run(done, status="compensated")
+    async with scene.signed_in() as browser:
+        chosen = "&".join(f"id={run}" for run in (*ids, done))
+        asked = await browser.get(f"/ui/runs/bulk/cancel?{chosen}")
+        assert "Cancel 3 runs" in asked.text
+        assert "1 of the 4 chosen does not fit" in asked.text
+        answer = await submit(browser, f"/ui/runs/bulk/cancel?{chosen}", reason="a bad deploy")
+        assert answer.status_code == 303
+        for run in ids:
+            await scene.until_run(run, status="cancelled")
+        assert "Cancel was asked of 3 runs." in (await browser.get("/ui/runs")).text
+        assert "Cancel was asked of 3 runs." not in (await browser.get("/ui/runs")).text
+        every = await browser.get("/ui/runs/bulk/retry?flow=refund&all=1")
+        assert "Retry 3 runs" in every.text
+
+
+async def test_a_dead_letter_is_shown_and_redriven(scene: Scene) -> None:
+    """Its message, its error and its traceback are there; sent again, it is done and gone from the list."""
+    run = await scene.ride("r-10-unlucky")
+    letter = await scene.dead_letter(run)
+    async with scene.signed_in() as browser:
+        groups = (await browser.get("/ui/dead-letters")).text
+        assert "RuntimeError" in groups
+        page = (await browser.get(f"/ui/dead-letters/{letter}")).text
+        assert "r-10-unlucky" in page
+        assert "Traceback" in page
+        scene.faults.mailbox_full = False
+        await submit(browser, f"/ui/dead-letters/{letter}/redrive", reason="the mailbox was emptied")
+        await scene.until_reaction("receipts", run, "done")
+        assert "No dead letters" in (await browser.get("/ui/dead-letters")).text
+        assert "redriven" in (await browser.get(f"/ui/dead-letters/{letter}")).text
+        again = await submit(browser, f"/ui/dead-letters/{letter}/redrive")
+        assert again.status_code == 303
+        assert "Not done" in (await browser.get("/ui/audit")).text
+    assert ("redrive", "the mailbox was emptied") in [(what, why) for what, _, why in await deeds(scene)]
+
+
+async def test_an_edited_letter_must_fit_its_contract(scene: Scene) -> None:
+    """What does not is said with the place; what does is sent."""
+    run = await scene.ride("r-11-unlucky")
+    letter = await scene.dead_letter(run)
+    path = f"/ui/dead-letters/{letter}/edit"
+    async with scene.signed_in() as browser:
+        assert "not JSON" in (await submit(browser, path, data="{")).text
+        off = await submit(browser, path, data='{"ride_id": 7}')
+        assert off.status_code == 422
+        assert "/ride_id" in off.text
+        assert (await submit(browser, path, data='{"ride_id": "r-11-mended"}')).status_code == 303
+    await scene.until_reaction("receipts", run, "done")
+
+
+async def test_a_group_is_discarded_with_a_reason_only(scene: Scene) -> None:
+    """Without one nothing is discarded; with one all of the group is, and stays to be seen."""
+    run = await scene.ride("r-12-unlucky")
+    letter = await scene.dead_letter(run)
+    query = select(dead_letters.c.group_key).where(dead_letters.c.id == letter)
+    key = await scene.database.read(lambda conn: conn.execute(query).scalar_one())
+    path = f"/ui/dead-letters/group/discard?key={httpx.QueryParams({'k': key})['k']}"
+    async with scene.signed_in() as browser:
+        listed = await browser.get("/ui/dead-letters/group", params={"key": key})
+        assert letter in listed.text
+        asked = await browser.get("/ui/dead-letters/group/discard", params={"key": key})
+        assert "Discard 1 dead letter" in asked.text
+        form = {"csrf": token_of(asked), "key": key}
+        assert (await browser.post(path.partition("?")[0], data=form)).status_code == 422
+        done = await browser.post(path.partition("?")[0], data={**form, "reason": "a test rider"})
+        assert done.status_code == 303
+        page = (await browser.get(f"/ui/dead-letters/{letter}")).text
+        assert "discarded" in page
+        assert "a test rider" in page
