@@ -3,6 +3,7 @@
 ============  ======================================================================
 ``contracts`` what is said: requests, commands, results, events (JSON Schema)
 ``flow``      the core of it, in strict order: quote, match, authorize, dispatch, …
+``fare``      what a ride costs; a quote, and its withdrawal
 ``drivers``   steps that run in the orchestrator: matching, releasing, dispatching
 ``payments``  a service of its own: authorize, void, capture
 ``reactors``  what follows on its own: mail, receipts, earnings, statistics

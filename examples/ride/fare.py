@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from datetime import datetime
 
 from pydantic import BaseModel
 
-from antiphon import StepContext
+from antiphon import StepContext, Terminal
+from examples.ride.ledger import ledger
 
-__all__ = ["Quote", "quote", "quote_fare"]
+__all__ = ["Quote", "quote", "quote_fare", "withdraw_quote"]
 
 START_CENTS = 250
 FIFTH_OF_A_MILE_CENTS = 50
@@ -29,9 +31,33 @@ class Quote(BaseModel):
 
 
 async def quote_fare(ctx: StepContext) -> Quote:
-    """The first step: the fare is fixed before anything is promised."""
+    """The first step: the fare is fixed, and from now on the rider is promised it."""
     request = ctx.input
-    return quote(request["distance"], request["pickup"]["at"], request["tolls_cents"])
+    fare = quote(request["distance"], request["pickup"]["at"], request["tolls_cents"])
+    book = ledger()
+    await book.write(lambda db: _promise(db, ctx.run_key, fare.total_cents, ctx.key, book.clock()))
+    return fare
+
+
+async def withdraw_quote(ctx: StepContext) -> None:
+    """Compensation: the ride does not take place, so its price binds nobody any more."""
+    book = ledger()
+    await book.write(lambda db: _enter(db, "withdrawn", ctx.run_key, 0, ctx.key, book.clock()))
+
+
+def _promise(db: sqlite3.Connection, ride: str, cents: int, key: str, at: float) -> None:
+    # A quote that comes after its withdrawal is an attempt that was given up: it must not stand.
+    if db.execute("SELECT 1 FROM quotes WHERE ride = ? AND what = 'withdrawn'", (ride,)).fetchone():
+        raise Terminal(f"{ride} was given up before it was quoted", code="withdrawn")
+    _enter(db, "quoted", ride, cents, key, at)
+
+
+def _enter(db: sqlite3.Connection, what: str, ride: str, cents: int, key: str, at: float) -> None:
+    db.execute(
+        "INSERT INTO quotes (at, key, what, ride, amount_cents) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT DO NOTHING",
+        (at, key, what, ride, cents),
+    )
 
 
 def quote(distance: float, at: str, tolls_cents: int) -> Quote:

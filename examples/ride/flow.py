@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from antiphon import Command, Flow, Retry, emit, step, wait
 from examples.ride.drivers import Dispatch, Match, dispatch, free_driver, match_driver, release_driver
-from examples.ride.fare import Quote, quote_fare
+from examples.ride.fare import Quote, quote_fare, withdraw_quote
 
 __all__ = ["ride"]
 
@@ -18,7 +18,7 @@ ride = Flow(
     key="ride_id",
     input="ride.requested.v1",
     steps=[
-        step(quote_fare, result=Quote),
+        step(quote_fare, result=Quote, compensate=withdraw_quote),
         step(
             match_driver,
             result=Match,

@@ -29,6 +29,10 @@ DRIVERS = 1000  # more than rides are ever under way at once
 # unique, so that doing a thing again finds the entry instead of making a second one. Two *different*
 # keys may capture the same ride: nothing here prevents it, and the audit must be able to see it.
 SCHEMA = """
+CREATE TABLE IF NOT EXISTS quotes (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, key TEXT NOT NULL, what TEXT NOT NULL,
+    ride TEXT NOT NULL, amount_cents INTEGER NOT NULL, UNIQUE (key, what));
+CREATE INDEX IF NOT EXISTS quotes_ride ON quotes (ride);
 CREATE TABLE IF NOT EXISTS drivers (
     driver TEXT PRIMARY KEY, ride TEXT, moved INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS drivers_free ON drivers (ride, moved);

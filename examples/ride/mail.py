@@ -30,14 +30,14 @@ def message_id(key: str) -> str:
 
 
 class Postman:
-    """Sends mail to one SMTP server, over one connection that is kept while it lasts."""
+    """Sends mail to one SMTP server, over up to ``lines`` connections that are kept while they last."""
 
-    def __init__(self, host: str, port: int, *, timeout: float = 10.0) -> None:
+    def __init__(self, host: str, port: int, *, lines: int = 8, timeout: float = 10.0) -> None:
         self._host = host
         self._port = port
         self._timeout = timeout
-        self._line: aiosmtplib.SMTP | None = None
-        self._turn = asyncio.Lock()
+        self._turns = asyncio.Semaphore(lines)
+        self._idle: list[aiosmtplib.SMTP] = []
 
     async def send(self, mail: EmailMessage) -> None:
         """Hand ``mail`` to the server; returns when the server has answered that it is kept.
@@ -45,37 +45,29 @@ class Postman:
         Raises Terminal (code ``mail_refused``) when the server refuses for good (5xx), Retryable for
         everything else: a 4xx, no server, or a line that broke, after which nobody knows.
         """
-        async with self._turn:
+        async with self._turns:
+            line = self._idle.pop() if self._idle else self._new_line()
             try:
-                line = await self._connected()
+                if not line.is_connected:
+                    await line.connect()
                 await line.send_message(mail)
             except aiosmtplib.SMTPRecipientsRefused as error:
-                self._hang_up()
+                line.close()
                 raise _refusal([refused.code for refused in error.recipients], error) from error
             except aiosmtplib.SMTPResponseException as error:
-                self._hang_up()
+                line.close()
                 raise _refusal([error.code], error) from error
             except (aiosmtplib.SMTPException, OSError) as error:
-                self._hang_up()
+                line.close()
                 raise Retryable(f"no answer from {self._host}:{self._port}: {error}") from error
             except BaseException:
                 # Cancelled half way through a dialogue: what the line would answer next is unknown.
-                self._hang_up()
+                line.close()
                 raise
+            self._idle.append(line)
 
-    async def _connected(self) -> aiosmtplib.SMTP:
-        if self._line is None or not self._line.is_connected:
-            line = aiosmtplib.SMTP(
-                hostname=self._host, port=self._port, timeout=self._timeout, start_tls=False
-            )
-            await line.connect()
-            self._line = line
-        return self._line
-
-    def _hang_up(self) -> None:
-        if self._line is not None:
-            self._line.close()
-        self._line = None
+    def _new_line(self) -> aiosmtplib.SMTP:
+        return aiosmtplib.SMTP(hostname=self._host, port=self._port, timeout=self._timeout, start_tls=False)
 
 
 def _refusal(codes: list[int], error: Exception) -> Retryable | Terminal:

@@ -32,6 +32,7 @@ class Scene:
                 Move(4, "released", "b", "driver-0002"),
                 Move(5, "freed", "a", "driver-0001"),
             ],
+            quotes=[Entry("quoted", "a", 780), Entry("quoted", "b", 500), Entry("withdrawn", "b", 0)],
             payments=[
                 Entry("authorized", "a", 780),
                 Entry("authorized", "b", 500),
@@ -95,6 +96,10 @@ PLANTED: list[tuple[str, Callable[[Scene], object]]] = [
     ("driver_differs", lambda scene: scene.books.moves.insert(1, Move(9, "matched", "a", "driver-0003"))),
     ("driver_differs", _other_driver_sent),
     ("dispatched_and_undone", lambda s: s.books.moves.insert(3, Move(9, "dispatched", "b", "driver-0002"))),
+    ("quote_differs", lambda scene: scene.books.quotes.remove(Entry("quoted", "a", 780))),
+    ("quote_differs", lambda scene: scene.books.quotes.append(Entry("withdrawn", "a", 0))),
+    ("quote_differs", _other_fare),
+    ("quote_stands", lambda scene: scene.books.quotes.remove(Entry("withdrawn", "b", 0))),
     ("not_captured", lambda scene: scene.books.payments.pop()),
     ("captured_twice", lambda scene: scene.books.payments.append(Entry("captured", "a", 780))),
     ("wrong_amount", _other_fare),

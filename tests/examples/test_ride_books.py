@@ -16,7 +16,7 @@ from typing import Any, cast
 import pytest
 
 from antiphon import CommandContext, Event, ReactionContext, Retryable, StepContext, Terminal
-from examples.ride import drivers, mail, payments, reactors, rules
+from examples.ride import drivers, fare, mail, payments, reactors, rules
 from examples.ride.demo.books import Books, Entry, Move, read_books
 from examples.ride.demo.sink import Sink
 from examples.ride.ledger import LEDGER_VARIABLE, Ledger, ledger
@@ -48,7 +48,7 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
 
 def at_step(ride: str, key: str, **results: Any) -> StepContext:
     return StepContext(
-        input={"ride_id": ride, "pickup": place(dry=False)},
+        input={"ride_id": ride, "pickup": place(dry=False), "distance": 1.6, "tolls_cents": 0},
         results=results,
         key=key,
         attempt=1,
@@ -171,6 +171,17 @@ def test_many_processes_never_share_a_driver(tmp_path: Path) -> None:
 def _moves(path: Path) -> list[Move]:
     with closing(sqlite3.connect(path)) as db:
         return [Move(*row) for row in db.execute("SELECT seq, what, ride, driver FROM moves ORDER BY seq")]
+
+
+async def test_a_quote_stands_until_it_is_withdrawn_and_not_after(book: Ledger) -> None:
+    """Twice under one key is one promise; one that comes after its withdrawal is barred."""
+    for _ in range(2):
+        await fare.quote_fare(at_step("a", "key-a"))
+    await fare.withdraw_quote(at_step("b", "key-b-undo"))
+    with pytest.raises(Terminal, match="given up"):
+        await fare.quote_fare(at_step("b", "key-b"))
+    cents = fare.quote(1.6, place(dry=False)["at"], 0).total_cents
+    assert books(book).quotes == [Entry("quoted", "a", cents), Entry("withdrawn", "b", 0)]
 
 
 async def test_authorizing_again_under_the_same_key_holds_once(book: Ledger) -> None:

@@ -23,7 +23,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of the payments' book: authorized, voided or captured; US cents."""
+    """One entry about money in US cents: quoted, withdrawn; authorized, voided, captured."""
 
     what: str
     ride: str
@@ -44,6 +44,7 @@ class Books:
     """All of them. ``filed`` holds, by reactor, the rides that it has filed, once per row."""
 
     moves: list[Move] = field(default_factory=list)
+    quotes: list[Entry] = field(default_factory=list)
     payments: list[Entry] = field(default_factory=list)
     mails: list[Mail] = field(default_factory=list)
     filed: dict[str, list[str]] = field(default_factory=dict)
@@ -52,7 +53,7 @@ class Books:
     def rides(self) -> Iterator[str]:
         """Every ride that any of the books mentions."""
         yield from (move.ride for move in self.moves)
-        yield from (entry.ride for entry in self.payments)
+        yield from (entry.ride for entry in (*self.quotes, *self.payments))
         yield from (mail.ride for mail in self.mails)
         for rides in self.filed.values():
             yield from rides
@@ -68,6 +69,7 @@ def read_books(ledger: Path, mailbox: Path) -> Books:
             moves=[
                 Move(*row) for row in db.execute("SELECT seq, what, ride, driver FROM moves ORDER BY seq")
             ],
+            quotes=[Entry(*row) for row in db.execute("SELECT what, ride, amount_cents FROM quotes")],
             payments=[Entry(*row) for row in db.execute("SELECT what, ride, amount_cents FROM payments")],
             mails=[Mail(*row) for row in box.execute("SELECT ride, about, copies FROM mailbox")],
             filed={

@@ -53,6 +53,7 @@ def audit(
     return [
         *_entries(runs, books, set(accepted), set(rejected)),
         *_drivers(runs, books),
+        *_quotes(runs, books),
         *_payments(runs, books),
         *_mails(runs, books),
         *_filings(runs, books),
@@ -121,6 +122,22 @@ def _match_of(run: RunRecord, moves: Sequence[Move]) -> Iterator[Inconsistency]:
             yield Inconsistency("driver_differs", run.ride, detail)
     elif run.status in ENDED and sent:
         yield Inconsistency("dispatched_and_undone", run.ride, f"{run.status}, and {sent[0]} was sent out")
+
+
+def _quotes(runs: Sequence[RunRecord], books: Books) -> Iterator[Inconsistency]:
+    """A completed ride cost what was quoted; the quote of any other binds nobody any more."""
+    quotes: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for entry in books.quotes:
+        quotes[entry.ride][entry.what].append(entry.cents)
+    for run in runs:
+        quoted, withdrawn = quotes[run.ride]["quoted"], quotes[run.ride]["withdrawn"]
+        if run.status == "completed":
+            fare = (run.result or {}).get("fare_cents")
+            if quoted != [fare] or withdrawn:
+                detail = f"the fare is {fare}; quoted {quoted}, withdrawn {len(withdrawn)} times"
+                yield Inconsistency("quote_differs", run.ride, detail)
+        elif run.status in ENDED and quoted and not withdrawn:
+            yield Inconsistency("quote_stands", run.ride, f"{run.status}, and {quoted} is still promised")
 
 
 def _payments(runs: Sequence[RunRecord], books: Books) -> Iterator[Inconsistency]:

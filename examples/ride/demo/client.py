@@ -16,6 +16,8 @@ __all__ = ["Gateway", "GatewayGone", "Refused"]
 
 AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 SOURCE = "/drivers-app"
+# Requests are short, and httpcore looks through all its connections for each: more would be slower.
+CONNECTIONS = 20
 
 
 class GatewayGone(Exception):
@@ -43,7 +45,7 @@ class Gateway:
         key: str,
         *,
         patience: float = 120.0,
-        connections: int = 200,
+        connections: int = CONNECTIONS,
         clock: Callable[[], float] = time.monotonic,
         rng: Callable[[], float] = random.random,
     ) -> None:

@@ -53,7 +53,7 @@ ROWS = {
     "rejected": "refused by the gateway",
     "completed": "rides completed",
     "compensated": "rides undone, in reverse order",
-    "failed": "rides that ended before there was anything to undo",
+    "failed": "rides that ended otherwise, or not at all",
     "notified": "mails that reached riders",
     "copies": "copies of a mail, suppressed by its Message-ID",
     "redriven": "dead letters redriven",

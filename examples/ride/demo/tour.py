@@ -151,7 +151,8 @@ class Tour:
 
     @staticmethod
     def _note(signs: _Signs, run: dict[str, Any]) -> None:
-        if run["status"] in ENDED:
+        # A stuck run has not ended, but only an operator can move it: the audit will name it.
+        if run["status"] in ENDED or run["status"] == "stuck":
             signs.status = run["status"]
             signs.waits.set()
             signs.ended.set()
