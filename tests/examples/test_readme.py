@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,6 +97,21 @@ class Stranger:
         except (urllib.error.URLError, OSError):
             return False
 
+    def order(self, order_id: str, cents: int) -> tuple[int, dict[str, Any]]:
+        """Place an order; the status and the document that come back."""
+        key = (self.folder / ".antiphon" / "development.key").read_text().strip()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/flows/order/runs",
+            data=json.dumps({"order_id": order_id, "email": "ann@example.org", "cents": cents}).encode(),
+            headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return refused.code, json.load(refused)
+
     def logs(self) -> str:
         log = self.folder / "up.log"
         return log.read_text(errors="replace")[-4000:] if log.exists() else ""
@@ -136,6 +152,11 @@ def test_the_ten_minutes_work_as_written(stranger: Stranger) -> None:
     undone, released = json.JSONDecoder().raw_decode(declined)
     assert (undone["status"], undone["error"]["code"]) == ("compensated", "card_declined")
     assert declined[released:].strip() == "o-2"
+
+    assert stranger.order("o-1", 1250)[1]["id"] == run["id"], "once more: the same run"
+    assert stranger.order("o-1", 1251)[0] == 409, "the same key with another input"
+    status, problem = stranger.order("o-3", 0)
+    assert (status, [error["pointer"] for error in problem["errors"]]) == (422, ["/cents"])
 
 
 def test_every_block_of_the_ten_minutes_is_run() -> None:

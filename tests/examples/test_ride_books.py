@@ -7,7 +7,7 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -75,6 +75,23 @@ def mailbox_of(book: Ledger) -> Path:
 
 def books(book: Ledger) -> Books:
     return read_books(book.path, mailbox_of(book))
+
+
+async def test_writers_that_share_a_commit_do_not_share_their_failures(book: Ledger) -> None:
+    """What one writer raises undoes its own work alone, and reaches that one alone."""
+
+    def good(name: str) -> Callable[[sqlite3.Connection], object]:
+        return lambda db: db.execute("INSERT INTO switches VALUES (?, 'on')", (name,))
+
+    def bad(db: sqlite3.Connection) -> None:
+        db.execute("INSERT INTO switches VALUES ('bad', 'on')")
+        raise Terminal("no", code="no")
+
+    ends = await asyncio.gather(
+        *(book.write(work) for work in (good("a"), bad, good("b"), good("a"))), return_exceptions=True
+    )
+    assert [type(end).__name__ for end in ends] == ["Cursor", "Terminal", "Cursor", "IntegrityError"]
+    assert [await book.switch(name) for name in ("a", "bad", "b")] == ["on", None, "on"]
 
 
 async def test_matching_again_under_the_same_key_finds_the_same_driver(book: Ledger) -> None:
