@@ -88,7 +88,7 @@ class EmbeddedBus:
         self._next_seq = waiting[-1][0] + 1 if waiting else 1
 
     async def close(self) -> None:
-        """See ``bus.port.Bus``."""
+        """See ``bus.port.Bus``. Raises BusUnavailable when the last acks could not be written."""
         if not self._connected:
             return
         self._connected = False

@@ -50,7 +50,10 @@ class RabbitBus:
         if self._started:
             return
         try:
-            await asyncio.gather(self._out.start(), self._in.start())
+            # Both end before one's failure is raised, so that neither connects after it was closed.
+            for failure in await asyncio.gather(self._out.start(), self._in.start(), return_exceptions=True):
+                if failure is not None:
+                    raise failure
             await self._topology.declare_exchanges()
         except BaseException:
             await asyncio.gather(self._out.close(), self._in.close())

@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 
 # What may pass while a queue is to be consumed again.
 _PASSING: tuple[type[Exception], ...] = (BusError, *LOST)
+_OPEN_TIMEOUT = 10.0  # seconds; the broker answers late while a queue has no leader
 _PAUSE = 0.2  # seconds between attempts to consume a queue that is not there
 
 
@@ -190,7 +191,12 @@ class RabbitSubscription:
         session = Session(await self._link.connection(), self._queue, self._prefetch, self._arrive)
         self._buffer.clear()
         self._session = session
-        await session.open()
+        try:
+            async with asyncio.timeout(_OPEN_TIMEOUT):
+                await session.open()
+        except BaseException:
+            await session.close()
+            raise
         return session
 
     async def _keep(self, session: Session) -> None:

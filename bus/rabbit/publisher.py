@@ -21,6 +21,10 @@ from contracts.errors import BusError, BusUnavailable, ConfigurationError, Unrou
 __all__ = ["Publisher"]
 
 
+# What opening a lane may end in when the broker goes away meanwhile.
+_LOST_LANE: tuple[type[Exception], ...] = (*LOST, BusUnavailable)
+
+
 class _Lost(BusUnavailable):
     """The channel went before the confirm came: worth another try while there is time."""
 
@@ -156,7 +160,7 @@ class Publisher:
                     await asyncio.wait(sends)
         except TimeoutError:
             errors |= {index: self._too_late() for index in waiting}
-        except LOST as lost:
+        except _LOST_LANE as lost:
             # Opening a lane failed; the pause keeps a broker that refuses channels from being hammered.
             await asyncio.sleep(min(0.05, max(0.0, deadline - asyncio.get_running_loop().time())))
             errors |= {index: _Lost(f"RabbitMQ closed the channel: {lost!r}") for index in waiting}
@@ -214,6 +218,10 @@ class Publisher:
         connection = await self._link.unblocked()
         async with self._opening:
             if self._lane is None or self._lane.is_closed:
+                if self._lane is not None:
+                    # It may have closed because an exchange was deleted (404): make sure of all of them.
+                    self._topology.forget()
+                    await self._topology.declare_exchanges()
                 channel = await connection.channel(on_return_raises=True)
                 # aio-pika's own publish waits for each message to leave the socket, one after the other.
                 raw = cast(RawChannel, await channel.get_underlay_channel())
