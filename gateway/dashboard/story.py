@@ -12,6 +12,7 @@ from typing import Any
 
 from gateway.dashboard.axis import Axis
 from gateway.dashboard.progress import Progress
+from gateway.dashboard.story_clocks import Clocks
 from gateway.dashboard.story_drafts import Draft, Edge, LaneDraft, Moment, Stretch, error_line
 from gateway.dashboard.story_findings import counts, entries, findings
 from gateway.dashboard.story_model import Dot, Lane, Line, Row, Segment, Story
@@ -59,29 +60,27 @@ def build(
         lane, progress = run_lane(run, histories.get(str(run["id"]), ()))
         lanes.append(lane)
         _learn(str(run["id"]), progress, emitters, waits, commands)
-    outside = _outside(events, emitters, reactions)
+    clocks = Clocks(events, reactions, {id: (sent, answered) for id, (_, sent, answered) in commands.items()})
+    outside = _outside(events, emitters, clocks)
     if outside.drafts:
         lanes.append(outside)
-    published = {str(event["id"]): float(event["at"]) for event in events}
-    for command, (_, sent, _) in commands.items():
-        published.setdefault(command, sent)
     taken = {correlated_id(event, str(run["id"])): str(event["id"]) for event in events for run in runs}
     for message_id, row_id, at in waits:
         event_id = taken.get(message_id, message_id)
         if event_id in emitters:
-            edges.append(Edge(published.get(event_id, at), emitters[event_id], row_id))
+            edges.append(Edge(clocks.published(event_id) or at, emitters[event_id], row_id))
     letters = {(row["reactor"], row["source"], row["event_id"]): row for row in dead_letters}
     by_reactor: dict[str, list[Draft]] = {}
     for reaction in sorted(reactions, key=lambda row: row["received_at"]):
         reactor, event_id = str(reaction["reactor"]), str(reaction["event_id"])
         letter = letters.get((reactor, reaction["source"], event_id))
-        sender, _, answered = commands.get(event_id, (None, 0.0, None))
-        draft = reaction_draft(reaction, published.get(event_id), letter, answered)
+        published = clocks.published(event_id)
+        draft = reaction_draft(reaction, published, letter, clocks.skew(reaction))
         by_reactor.setdefault(reactor, []).append(draft)
-        source = emitters.get(event_id) or sender
-        if source is not None:
-            edges.append(Edge(published.get(event_id, float(reaction["received_at"])), source, draft.row.id))
-    _expect(events, expected, reactions, by_reactor, edges, emitters, now)
+        source = emitters.get(event_id) or (commands[event_id][0] if event_id in commands else None)
+        if source is not None and published is not None:
+            edges.append(Edge(published, source, draft.row.id))
+    _expect(events, expected, clocks, reactions, by_reactor, edges, emitters, now)
     lanes.extend(_reactor_lanes(by_reactor))
     if audit:
         lanes.append(_operators(audit))
@@ -105,20 +104,15 @@ def _learn(
         commands[command] = (node_row_id(run_id, node.node), node.started, node.ended)
 
 
-def _outside(events: Sequence[RowData], emitters: dict[str, str], reactions: Sequence[RowData]) -> LaneDraft:
+def _outside(events: Sequence[RowData], emitters: dict[str, str], clocks: Clocks) -> LaneDraft:
     """The lane of events that no run of this story emitted; a reactor's own go to its row."""
-    by_event: dict[str, list[RowData]] = {}
-    for reaction in reactions:
-        by_event.setdefault(str(reaction["event_id"]), []).append(reaction)
     lane = LaneDraft(Lane("outside", "outside", "From outside", "published", None, ""))
     for event in sorted(events, key=lambda row: row["at"]):
         event_id, source = str(event["id"]), str(event["source"])
         if event_id in emitters:
             continue
-        causes = by_event.get(str(event.get("causation") or ""), [])
-        by_whom = [cause for cause in causes if source.rstrip("/").endswith(f"/{cause['reactor']}")]
-        if by_whom:
-            cause = by_whom[0]
+        cause = clocks.emitter(event)
+        if cause is not None:
             emitters[event_id] = reaction_row_id(
                 str(cause["reactor"]), str(cause["source"]), str(cause["event_id"])
             )
@@ -138,6 +132,7 @@ def _outside(events: Sequence[RowData], emitters: dict[str, str], reactions: Seq
 def _expect(
     events: Sequence[RowData],
     expected: Mapping[str, Iterable[str]],
+    clocks: Clocks,
     reactions: Sequence[RowData],
     by_reactor: dict[str, list[Draft]],
     edges: list[Edge],
@@ -147,7 +142,8 @@ def _expect(
     """Adds a row for each reaction that an event's subscribers owe and have not begun."""
     seen = {(str(row["reactor"]), str(row["event_id"])) for row in reactions}
     for event in events:
-        event_id, type_, at = str(event["id"]), str(event["type"]), float(event["at"])
+        event_id, type_ = str(event["id"]), str(event["type"])
+        at = clocks.published(event_id) or float(event["at"])
         for reactor in expected.get(type_, ()):
             if (reactor, event_id) in seen:
                 continue

@@ -16,25 +16,17 @@ def reaction_draft(
     reaction: RowData,
     published: float | None,
     dead_letter: RowData | None,
-    answered: float | None = None,
+    skew: float = 0.0,
 ) -> Draft:
     """The row of one reaction: time in the queue, retries, and the newest attempt's work.
 
-    ``published`` is when its event was, ``answered`` when the answer to a command was taken. What
-    claims to begin before the one or to end after the other is drawn within, because two clocks
-    disagree: an effect does not come before its cause.
+    ``published`` is when its event was; ``skew`` seconds are added to what its own clock said.
     """
     known = reaction_status(reaction, dead_letter)
     received, started = float(reaction["received_at"]), float(reaction["started_at"])
     ended = reaction.get("finished_at")
-    finished = float(ended) if ended is not None else None
-    skew = 0.0
-    if answered is not None and finished is not None and finished > answered:
-        skew = answered - finished
-    if published is not None and received + skew < published:
-        skew = published - received
     received, started = received + skew, started + skew
-    finished = finished + skew if finished is not None else None
+    finished = float(ended) + skew if ended is not None else None
     error = error_line(reaction.get("error"))
     row_error = error or _refusal(reaction)
     attempts = int(reaction["attempts"])

@@ -25,6 +25,7 @@ __all__ = ["Desk", "action", "back_to", "environment", "page", "redirect"]
 
 FLASH = "antiphon_flash"
 THEME = "antiphon_theme"
+_LONGEST_FLASH = 300  # characters; a cookie has room for 4 kB, and quoting makes it longer
 _HERE = Path(__file__).parent
 
 Handler = Callable[[Request, "Desk", Session], Awaitable[Response]]
@@ -67,8 +68,8 @@ class Desk:
         html = self.templates.get_template(template).render(
             session=session,
             app_name=self.platform.app_name,
-            path=request.url.path,
-            here=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+            path=request.scope["path"],
+            here=_here(request),
             theme=request.cookies.get(THEME) if request.cookies.get(THEME) in ("light", "dark") else "",
             flash=(tone, unquote(text)[:500]) if flash else None,
             now=self.now(),
@@ -142,7 +143,12 @@ def redirect(to: str, tone: str = "", text: str = "") -> Response:
     response = RedirectResponse(to, status_code=303)
     if text:
         response.set_cookie(
-            FLASH, f"{tone}|{quote(text)}", max_age=60, path="/ui", httponly=True, samesite="lax"
+            FLASH,
+            f"{tone}|{quote(text[:_LONGEST_FLASH])}",
+            max_age=60,
+            path="/ui",
+            httponly=True,
+            samesite="lax",
         )
     return response
 
@@ -154,8 +160,14 @@ def back_to(value: object, default: str) -> str:
     return text if safe and text.isprintable() else default
 
 
+def _here(request: Request) -> str:
+    """The address that was asked for, quoted: an id in it may hold anything."""
+    query = request.scope["query_string"].decode("ascii", "replace")
+    return quote(request.scope["path"], safe="/") + (f"?{query}" if query else "")
+
+
 def _sign_in(request: Request) -> Response:
-    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    here = _here(request)
     to = f"/ui/login?next={quote(here, safe='/')}" if request.method == "GET" else "/ui/login"
     if request.headers.get("hx-request"):
         return Response(status_code=401, headers={"HX-Redirect": "/ui/login"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -57,7 +58,7 @@ async def story(request: Request, desk: Desk, session: Session) -> Response:
         runs=rows.runs,
         truncated=rows.truncated,
         stamp=_stamp(rows, desk.now()),
-        page_path=f"/ui/stories/{correlation}",
+        page_path=f"/ui/stories/{quote(correlation, safe='')}",
     )
 
 

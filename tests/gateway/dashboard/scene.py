@@ -26,7 +26,7 @@ from orchestrator.wire import partition_queue
 from reactors.runtime import ReactorRuntime
 from store.bulk import insert_rows
 from store.database import Database
-from store.live.memory import MemoryLive
+from store.live import open_live
 from store.tables import dead_letters, events, reactions, runs
 from tests.gateway.dashboard import rides
 
@@ -42,16 +42,17 @@ class Scene:
         self._closers: list[Callable[[], Awaitable[Any]]] = []
         self.faults = rides.Faults()
 
-    async def open(self) -> None:
-        """Start all of it."""
-        self.database = await Database.open(f"sqlite:///{self._folder / 'store.db'}", migrate=True)
+    async def open(self, *, database: str | None = None, live: str | None = None) -> None:
+        """Start all of it; on SQLite and in this process unless URLs say otherwise."""
+        url = database or f"sqlite:///{self._folder / 'store.db'}"
+        self.database = await Database.open(url, migrate=True)
         self._closers.append(self.database.close)
         storage = await Database.open(f"sqlite:///{self._folder / 'bus.db'}")
         self._closers.append(storage.close)
         self.bus = EmbeddedBus(storage, lock=self._folder / "bus.lock")
         await self.bus.start()
         self._closers.append(self.bus.close)
-        self.live = MemoryLive()
+        self.live = open_live(live)
         self._closers.append(self.live.close)
         self.registry, flows, service = rides.registry(), rides.flows(), rides.payments()
         working, absent = rides.reactors(self.faults)

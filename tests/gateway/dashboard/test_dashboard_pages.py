@@ -8,7 +8,7 @@ import pytest
 
 from store.tables import audit
 from tests.gateway.dashboard.forms import submit
-from tests.gateway.dashboard.scene import Scene
+from tests.gateway.dashboard.scene import WORKSPACE, Scene
 
 PAGES = ("/ui/overview", "/ui/runs", "/ui/dead-letters", "/ui/reactors", "/ui/audit")
 
@@ -148,3 +148,25 @@ async def test_nonsense_in_an_address_is_a_page_and_no_crash(scene: Scene) -> No
             answer = await browser.get(path)
             assert answer.status_code == code, path
             assert "<h1>" in answer.text
+
+
+async def test_a_correlation_id_may_hold_anything(scene: Scene) -> None:
+    """It comes from outside: addresses that hold it are quoted, and nothing of it is markup."""
+    odd = 'a/b ?x=1&y#é"<script>alert(1)</script>'
+    await scene.client.start(WORKSPACE, "refund", {"ride_id": "r-16"}, start_id="s-16", correlation=odd)
+    run = scene.client.run_id(WORKSPACE, "refund", "r-16")
+    await scene.until_run(run, waiting="approve")
+    async with scene.signed_in() as browser:
+        about = await browser.get(f"/ui/runs/{run}")
+        address = re.search(r'href="(/ui/stories/[^"]+)" data-story', about.text)
+        assert address
+        page = await browser.get(address[1])
+        assert page.status_code == 200
+        assert "<script>alert" not in page.text
+        assert f'sse-connect="{address[1]}/stream?seen=' in page.text
+        back = re.search(rf'href="/ui/runs/{run}/cancel\?back=([^"]+)"', page.text)
+        assert back
+        asked = await browser.get(f"/ui/runs/{run}/cancel?back={back[1]}")
+        way_back = re.search(r'name="back" value="([^"]+)"', asked.text)
+        assert way_back
+        assert 'id="story-table"' in (await browser.get(way_back[1])).text

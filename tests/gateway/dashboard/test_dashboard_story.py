@@ -307,3 +307,34 @@ def test_a_story_of_thousands_of_reactions_stays_a_page() -> None:
     assert any(row.status.name == "dead" for row in notify.rows)
     assert len(told.entries) == 2 * count
     assert sum(len(row.lines) for each in told.lanes for row in each.rows) <= 4 * MOST_ROWS
+
+
+def test_what_a_slow_clock_emitted_is_moved_with_it() -> None:
+    """A chain of reactions stays in order: each is drawn after the one that caused it."""
+    told = story(
+        events=[
+            event("e-1", "ride.booked.v1", 101.0),
+            event("e-2", "receipt.written.v1", 95.3, source="/nyc/reactors/receipts", causation="e-1"),
+        ],
+        reactions=[
+            reaction("receipts", "e-1", 95.0),
+            reaction("stats", "e-2", 95.4, source="/nyc/reactors/receipts"),
+        ],
+    )
+    receipts, stats = only_row(told, "reactor-receipts"), only_row(told, "reactor-stats")
+    assert [each.id for each in told.lanes][1:] == ["reactor-receipts", "reactor-stats"]
+    assert receipts.started == 101.0
+    assert stats.started is not None
+    assert round(stats.started - 101.0, 6) == 0.3
+
+
+def test_events_that_claim_to_cause_each_other_can_be_drawn() -> None:
+    """Ids that somebody made up do not send the layout in a circle."""
+    told = story(
+        events=[
+            event("e-1", "a.v1", 101.0, source="/nyc/reactors/one", causation="e-2"),
+            event("e-2", "b.v1", 101.0, source="/nyc/reactors/two", causation="e-1"),
+        ],
+        reactions=[reaction("one", "e-2", 101.0), reaction("two", "e-1", 101.0)],
+    )
+    assert {each.id for each in told.lanes} >= {"reactor-one", "reactor-two"}
