@@ -20,6 +20,11 @@ class Budget:
         self._clock = clock
         self._until = clock() + seconds
 
+    def renew(self, steps: int, seconds: float) -> None:
+        """Starts anew, with so much."""
+        self._left = steps
+        self._until = self._clock() + seconds
+
     def spend(self, steps: int = 1) -> None:
         """Counts. Raises OutOfBudget."""
         self._left -= steps

@@ -8,7 +8,7 @@ incompatible, with that as the counterexample; anything else is unknown.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jsonschema_rs
@@ -16,12 +16,13 @@ import jsonschema_rs
 from contracts.compatibility.arrays import arrays
 from contracts.compatibility.budget import Budget, OutOfBudget
 from contracts.compatibility.cycles import refuse_cycles
+from contracts.compatibility.effort import affordable
 from contracts.compatibility.formula import Schema
 from contracts.compatibility.guess import guesses, hints
 from contracts.compatibility.node import Document, NotUnderstood, canonical, draft_of
 from contracts.compatibility.objects import glance, objects
 from contracts.compatibility.plain import booleans, fractions, integers, nulls, strings
-from contracts.compatibility.search import Goal, Result, Search, Theory
+from contracts.compatibility.search import Goal, Search, Theory
 from contracts.compatibility.validator import Validator
 from contracts.compatibility.verdict import Compatible, Incompatible, Unknown, Verdict
 
@@ -38,6 +39,7 @@ _THEORIES: dict[str, Theory] = {
 }
 _LARGEST = 300_000
 _WANTED = 6
+_MOST_DEAR = 3
 
 
 def compare(
@@ -77,66 +79,81 @@ class _Sides:
         reader_resources: dict[str, Any],
         budget: Budget,
     ) -> None:
-        self.budget = budget
-        self.same = (
-            _copied(writer, "writer") == _copied(reader, "reader") and writer_resources == reader_resources
+        self._budget = budget
+        texts = (_copied(writer, "writer"), _copied(reader, "reader"))
+        self._same = texts[0] == texts[1] and writer_resources == reader_resources
+        self._schemas = (_clone(writer), _clone(reader))
+        drafts = _drafts(*self._schemas)
+        self._writer = _side("writer", Validator, self._schemas[0], drafts[0], writer_resources)
+        self._reader = _side("reader", Validator, self._schemas[1], drafts[1], reader_resources)
+        self._roots = tuple(
+            Document(*one, budget).root
+            for one in zip(self._schemas, drafts, (writer_resources, reader_resources), strict=True)
         )
-        self.schemas = (_clone(writer), _clone(reader))
-        drafts = _drafts(*self.schemas)
-        self.writer = _side("writer", Validator, self.schemas[0], drafts[0], writer_resources)
-        self.reader = _side("reader", Validator, self.schemas[1], drafts[1], reader_resources)
-        self._documents = [
-            (self.schemas[0], drafts[0], writer_resources),
-            (self.schemas[1], drafts[1], reader_resources),
-        ]
+        if not self._same:
+            for root in self._roots:
+                refuse_cycles(root)
 
     def verdict(self) -> Verdict:
         """Proof, counterexample, or the reason for neither."""
-        if self.same:
+        if self._same:
             return Compatible()
-        known = list(hints(*self.schemas))
-        texts = tuple(dict.fromkeys(value for value in known if isinstance(value, str)))[:50]
+        known = list(hints(*self._schemas))
         try:
-            documents = [Document(*one, self.budget) for one in self._documents]
-            for document in documents:
-                refuse_cycles(document.root)
-            search = Search(self.budget, _THEORIES, glance, texts)
-            goal: Goal = frozenset({Schema(documents[0].root), Schema(documents[1].root, False)})
-            found = search.solve(goal, 1)
-            if found.none:
-                return Compatible()
-            verdict = self._verified(found.values)
-            if verdict is None and found.values:
-                found = search.solve(goal, _WANTED)
-                verdict = self._verified(found.values)
-            reason = found.open or "what should have been a counterexample was not confirmed by the validator"
+            return self._searched(known)
         except NotUnderstood as error:
             return Unknown(str(error))
         except OutOfBudget as error:
-            verdict, reason = None, str(error)
+            reason = str(error)
         except RecursionError:
-            verdict, reason = None, "the schemas are nested too deeply"
+            reason = "the schemas are nested too deeply"
+        return self._guessed(known) or Unknown(reason)
+
+    def _searched(self, known: list[Any]) -> Verdict:
+        texts = tuple(dict.fromkeys(value for value in known if isinstance(value, str)))[:50]
+        search = Search(self._budget, _THEORIES, glance, texts)
+        goal: Goal = frozenset({Schema(self._roots[0]), Schema(self._roots[1], False)})
+        found = search.solve(goal, 1)
+        if found.none:
+            return Compatible()
+        verdict = self._verified(found.values)
+        if verdict is None and found.values:
+            verdict = self._verified(search.solve(goal, _WANTED).values)
+        reason = found.open or "what should have been a counterexample was not confirmed by the validator"
         return verdict or self._guessed(known) or Unknown(reason)
 
-    def _verified(self, values: Any) -> Incompatible | None:
+    def _verified(self, values: Iterable[Any]) -> Incompatible | None:
+        dear = 0
         for value in values:
-            refusal = self.reader.refusal(value) if self.writer.accepts(value) else None
+            if not all(affordable(root, value) for root in self._roots):
+                dear += 1
+                if dear > _MOST_DEAR:
+                    return None
+                continue
+            refusal = self._reader.refusal(value) if self._writer.accepts(value) else None
             if refusal is not None:
                 return Incompatible(value, *refusal)
         return None
 
     def _guessed(self, known: list[Any]) -> Incompatible | None:
         """A counterexample by luck, where the search did not end."""
-        budget = Budget(20_000, 0.5)
-        written: Result = Result(())
+        self._budget.renew(20_000, 0.5)
         try:
-            document = Document(*self._documents[0], budget)
-            refuse_cycles(document.root)
-            written = Search(budget, _THEORIES, glance).solve(frozenset({Schema(document.root)}), _WANTED)
+            search = Search(self._budget, _THEORIES, glance)
+            written = search.solve(frozenset({Schema(self._roots[0])}), _WANTED).values
         except (NotUnderstood, OutOfBudget, RecursionError):
             # Then what the schemas show themselves has to do.
-            written = Result(())
-        return self._verified(guesses([*written.values, *known[:50]]))
+            written = ()
+        self._budget.renew(20_000, 0.5)
+        try:
+            return self._verified(self._in_time(guesses([*written, *known[:50]])))
+        except OutOfBudget:
+            return None
+
+    def _in_time(self, values: Iterable[Any]) -> Iterator[Any]:
+        for value in values:
+            self._budget.check()
+            yield value
 
 
 def _side(name: str, made: Callable[..., Validator], *arguments: Any) -> Validator:
@@ -151,10 +168,23 @@ def _copied(schema: Any, side: str) -> str:
         raise NotUnderstood(
             f"the {side}'s schema is a {type(schema).__name__}; it has to be an object or a boolean"
         )
-    text = canonical(schema)
-    if len(text) > _LARGEST:
-        raise NotUnderstood(f"the {side}'s schema is larger than {_LARGEST} characters")
-    return text
+    _refuse_large(schema, side)
+    return canonical(schema)
+
+
+def _refuse_large(schema: Any, side: str) -> None:
+    # Counted by hand: in Python one part may stand in many places, and be endless when written out.
+    waiting, size = [schema], 0
+    while waiting:
+        found = waiting.pop()
+        size += 1 + (len(found) if isinstance(found, str) else 0)
+        if size > _LARGEST:
+            raise NotUnderstood(f"the {side}'s schema is larger than {_LARGEST} values and characters")
+        if isinstance(found, dict):
+            waiting += found
+            waiting += found.values()
+        elif isinstance(found, list):
+            waiting += found
 
 
 def _clone(schema: Any) -> Any:

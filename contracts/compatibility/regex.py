@@ -106,7 +106,24 @@ def parse(pattern: str) -> Tree:
     for anchor in (BEGIN, END):
         if _anchors(tree, anchor) > 1:
             raise NotRegular(f"the pattern {pattern!r} has several anchors in a row")
+    if _ends_first(tree):
+        raise NotRegular(f"the pattern {pattern!r} has an end before a beginning")
     return tree
+
+
+def _ends_first(tree: Tree) -> bool:
+    """Whether ``$`` comes before ``^`` on a way through: both may hold of the empty text."""
+    match tree:
+        case Cat(parts):
+            ends = [index for index, part in enumerate(parts) if _anchors(part, END)]
+            begins = [index for index, part in enumerate(parts) if _anchors(part, BEGIN)]
+            return any(end < begin for end in ends for begin in begins) or any(map(_ends_first, parts))
+        case Alt(parts):
+            return any(map(_ends_first, parts))
+        case Repeat(part, _, _):
+            return _ends_first(part)
+        case _:
+            return False
 
 
 def _anchors(tree: Tree, anchor: int) -> int:

@@ -96,6 +96,7 @@ class Search:
 
     def opened(self, node: Node, kind: str) -> Formula:
         """What a schema says of a value of that kind, one level deep."""
+        self.budget.spend()
         found = self._opened.get((node, kind))
         if found is None:
             found = self._opened[node, kind] = opened(node, kind)
