@@ -17,7 +17,7 @@ from gateway.dashboard.story_drafts import Draft, Edge, LaneDraft, Moment, Stret
 from gateway.dashboard.story_findings import counts, entries, findings
 from gateway.dashboard.story_model import Dot, Lane, Line, Row, Segment, Story
 from gateway.dashboard.story_reaction import reaction_draft, reaction_row_id
-from gateway.dashboard.story_run import command_ids, correlated_id, node_row_id, run_lane
+from gateway.dashboard.story_run import command_ids, correlated_id, family, node_row_id, run_lane
 from gateway.dashboard.words import duration, status
 
 __all__ = ["OVERDUE", "build"]
@@ -60,6 +60,7 @@ def build(
         lane, progress = run_lane(run, histories.get(str(run["id"]), ()))
         lanes.append(lane)
         _learn(str(run["id"]), progress, emitters, waits, commands)
+        edges.extend(family(run, progress))
     clocks = Clocks(events, reactions, {id: (sent, answered) for id, (_, sent, answered) in commands.items()})
     outside = _outside(events, emitters, clocks)
     if outside.drafts:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from contracts.envelope import derive_id
 from gateway.dashboard.progress import UNDO, NodeProgress, Progress, progress_of
-from gateway.dashboard.story_drafts import Draft, LaneDraft, Moment, RowData, Stretch
+from gateway.dashboard.story_drafts import Draft, Edge, LaneDraft, Moment, RowData, Stretch
 from gateway.dashboard.story_model import Lane, Row
 from gateway.dashboard.words import duration, status
 
-__all__ = ["command_ids", "correlated_id", "node_row_id", "run_lane"]
+__all__ = ["command_ids", "correlated_id", "family", "node_row_id", "run_lane"]
 
 _NODE_STATUS = {"done": "done", "running": "running", "retrying": "retrying", "waiting": "waiting"}
 _MARK_TONES = {
@@ -125,6 +125,18 @@ def command_ids(run_id: str, progress: Progress) -> dict[str, NodeProgress]:
         derive_id("command", run_id, node.name) + (UNDO if node.kind == "compensation" else ""): node
         for node in progress.nodes.values()
     }
+
+
+def family(run: RowData, progress: Progress) -> list[Edge]:
+    """From a call to the run that it started, and from a run to the one that was made from it."""
+    edges = [
+        Edge(node.started, node_row_id(str(run["id"]), node.node), f"run-{node.child}")
+        for node in progress.nodes.values()
+        if node.child
+    ]
+    if run.get("linked_from"):
+        edges.append(Edge(float(run["created_at"]), f"run-{run['linked_from']}", f"run-{run['id']}"))
+    return edges
 
 
 def correlated_id(event: RowData, run_id: str) -> str:

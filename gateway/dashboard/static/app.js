@@ -85,6 +85,10 @@
     if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
     refreshSelection();
   });
+  // A form is sent once, however often its button is pushed.
+  document.addEventListener("submit", (event) => {
+    if (event.target.method === "post") setTimeout(() => { for (const button of all("button", event.target)) button.disabled = true; });
+  });
   const refreshSelection = () => {
     for (const place of all("[data-selected]")) {
       const count = all("input[name=id]:checked").length;

@@ -43,6 +43,7 @@ async def test_a_run_shows_its_flow_its_history_and_what_it_waits_for(scene: Sce
     assert "capture_payment (at payments): not reached" in page
     assert "trip_ended: waits for trip.ended.v1" in page
     assert "step completed" in page
+    assert re.search(r"Ahead: <span[^>]*>capture_payment, completed<", page)
 
 
 async def test_the_story_of_a_ride_tells_all_of_it(scene: Scene) -> None:

@@ -338,3 +338,17 @@ def test_events_that_claim_to_cause_each_other_can_be_drawn() -> None:
         reactions=[reaction("one", "e-2", 101.0), reaction("two", "e-1", 101.0)],
     )
     assert {each.id for each in told.lanes} >= {"reactor-one", "reactor-two"}
+
+
+def test_runs_that_belong_together_are_joined() -> None:
+    """A call points to the run it started; a run points to the one that was made from it."""
+    child = {**RUN, "id": "run-2", "key": "r-2", "created_at": 101.5}
+    again = {**RUN, "id": "run-3", "created_at": 102.0, "linked_from": "run-1"}
+    told = story(
+        runs=[RUN, child, again],
+        histories={"run-1": [fact(1, "child_started", "sub", 101.5, child="run-2", flow="ride")]},
+        events=[],
+    )
+    assert [each.id for each in told.lanes] == ["run-run-1", "run-run-2", "run-run-3"]
+    assert [line.arrow for line in lane(told, "run-run-2").lines if line.y2 == 50] == [True]
+    assert [line.arrow for line in lane(told, "run-run-3").lines if line.y2 == 50] == [True]
