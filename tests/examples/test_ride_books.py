@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,11 +14,10 @@ from typing import Any, cast
 
 import pytest
 
-from antiphon import CommandContext, Event, ReactionContext, Retryable, StepContext, Terminal
-from examples.ride import drivers, fare, mail, payments, reactors, rules
+from antiphon import CommandContext, Retryable, StepContext, Terminal
+from examples.ride import drivers, fare, payments, rules
 from examples.ride.demo.books import Books, Entry, Move, read_books
-from examples.ride.demo.sink import Sink
-from examples.ride.ledger import LEDGER_VARIABLE, Ledger, ledger
+from examples.ride.ledger import LEDGER_VARIABLE, Ledger
 
 WET = {"zone": "Union Sq", "borough": "Manhattan", "at": "2019-03-01T00:00:00"}
 
@@ -33,17 +31,6 @@ def place(*, dry: bool) -> dict[str, str]:
 def ride_where(rule: object, met: bool) -> str:
     assert callable(rule)
     return next(ride for ride in (f"ride-{n}" for n in range(10_000)) if rule(ride) is met)
-
-
-@pytest.fixture
-def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
-    monkeypatch.setenv(LEDGER_VARIABLE, str(tmp_path / "ledger.sqlite"))
-    ledger.cache_clear()
-    opened = ledger()
-    Sink(mailbox_of(opened)).close()  # an empty mailbox
-    yield opened
-    opened.close()
-    ledger.cache_clear()
 
 
 def at_step(ride: str, key: str, **results: Any) -> StepContext:
@@ -65,16 +52,8 @@ def command(key: str) -> CommandContext:
     return cast(CommandContext, SimpleNamespace(key=key))
 
 
-def reaction(key: str, attempt: int = 1) -> ReactionContext:
-    return cast(ReactionContext, SimpleNamespace(key=key, attempt=attempt))
-
-
-def mailbox_of(book: Ledger) -> Path:
-    return book.path.with_name("mailbox.sqlite")
-
-
 def books(book: Ledger) -> Books:
-    return read_books(book.path, mailbox_of(book))
+    return read_books(book.path, book.path.with_name("mailbox.sqlite"))
 
 
 async def test_writers_that_share_a_commit_do_not_share_their_failures(book: Ledger) -> None:
@@ -107,9 +86,7 @@ async def test_a_dry_zone_is_a_definite_no(book: Ledger) -> None:
     """No driver is a decision, not a failure to be retried."""
     ctx = at_step("a", "key-a")
     with pytest.raises(Terminal) as refused:
-        await drivers.match_driver(
-            StepContext(**{**_fields(ctx), "input": {"pickup": place(dry=True)}})  # type: ignore[arg-type]
-        )
+        await drivers.match_driver(StepContext(**{**_fields(ctx), "input": {"pickup": place(dry=True)}}))
     assert refused.value.code == "no_driver"
     assert not books(book).moves
 
@@ -248,102 +225,3 @@ async def test_capturing_takes_what_is_held_and_no_more(book: Ledger) -> None:
         with pytest.raises(Terminal) as refused:
             await payments.capture(payments.Capture(ride_id=ride, amount_cents=cents), command("k3"))
         assert refused.value.code == "not_held"
-
-
-def completed(ride: str) -> reactors.Completed:
-    return reactors.Completed(
-        ride_id=ride,
-        rider=reactors.Rider(id="rider-1", email="rider-1@riders.example"),
-        driver="driver-0001",
-        fare_cents=780,
-        tip_cents=215,
-        pickup=reactors.Place(zone="Union Sq", borough="Manhattan"),
-        distance=1.6,
-    )
-
-
-async def test_reactors_file_a_ride_once(book: Ledger) -> None:
-    """A reaction that comes again under its key writes no second row."""
-    ride = ride_where(lambda ride: rules.portal_stumbles(ride) or rules.portal_down(ride), False)
-    for _ in range(2):
-        for reactor in (reactors.receipts, reactors.driver_earnings, reactors.city_stats):
-            await reactor(completed(ride), reaction(f"key-{reactor.__name__}"))
-    assert books(book).filed == {"receipts": [ride], "driver_earnings": [ride], "city_stats": [ride]}
-    earned = await book.write(lambda db: db.execute("SELECT earned_cents FROM earnings").fetchone()[0])
-    assert earned == 624 + 215
-
-
-async def test_the_portal_stumbles_once_for_some_rides(book: Ledger) -> None:
-    """The first attempt fails, the second does not."""
-    stumbles = ride_where(lambda r: rules.portal_stumbles(r) and not rules.portal_down(r), True)
-    with pytest.raises(Retryable):
-        await reactors.city_stats(completed(stumbles), reaction("key", 1))
-    await reactors.city_stats(completed(stumbles), reaction("key", 2))
-    assert books(book).filed["city_stats"] == [stumbles]
-
-
-async def test_the_portals_outage_ends_when_somebody_ends_it(book: Ledger) -> None:
-    """Every attempt fails for a few rides, until the switch is set."""
-    down = ride_where(lambda r: rules.portal_down(r) and not rules.portal_stumbles(r), True)
-    for attempt in (1, 2, 3):
-        with pytest.raises(Retryable, match="down"):
-            await reactors.city_stats(completed(down), reaction("key", attempt))
-    await book.set_switch(reactors.PORTAL_SWITCH, "open")
-    await reactors.city_stats(completed(down), reaction("key", 4))
-    assert books(book).filed["city_stats"] == [down]
-
-
-def booked(ride: str) -> Event:
-    path = Path(reactors.__file__).parent / "contracts" / "ride" / "booked.v1.json"
-    example = json.loads(path.read_text())["examples"][0]
-    return Event.create(
-        "ride.booked.v1",
-        {**example, "ride_id": ride},
-        id="e-1",
-        source="/default/flows/ride",
-        at=0.0,
-        workspace="default",
-    )
-
-
-@pytest.fixture
-async def sink(book: Ledger, monkeypatch: pytest.MonkeyPatch) -> Any:
-    server = Sink(mailbox_of(book))
-    await server.start()
-    host, _, port = server.address.rpartition(":")
-    sender = mail.Postman(host, int(port))
-    monkeypatch.setattr(reactors, "postman", lambda: sender)
-    yield server
-    await server.stop()
-
-
-async def test_a_rider_is_told_once_however_often_the_event_comes(book: Ledger, sink: Sink) -> None:
-    """A repeat that the record knows stops there; one that it does not know is a copy, and suppressed."""
-    for _ in range(2):
-        await reactors.notify(booked("a"), reaction("key"))
-    assert [(m.ride, m.about, m.copies) for m in books(book).mails] == [("a", "ride.booked.v1", 1)]
-    # The process died after the server had taken the mail, and before it wrote that down.
-    await book.write(lambda db: db.execute("UPDATE mails SET status = 'sending'"))
-    await reactors.notify(booked("a"), reaction("key"))
-    assert [(m.ride, m.about, m.copies) for m in books(book).mails] == [("a", "ride.booked.v1", 2)]
-
-
-async def test_a_mail_server_that_is_away_is_tried_again(book: Ledger, sink: Sink) -> None:
-    """No server is a reason to retry; once it is back, the same mail goes out over a new line."""
-    await sink.stop()
-    with pytest.raises(Retryable, match="no answer"):
-        await reactors.notify(booked("a"), reaction("key"))
-    status = await book.write(lambda db: db.execute("SELECT status FROM mails").fetchone()[0])
-    assert status == "sending"
-    assert not books(book).mails
-
-
-async def test_a_mail_that_the_server_refuses_is_not_tried_again(book: Ledger, sink: Sink) -> None:
-    """A 550 is a definite no."""
-    sender = reactors.postman()
-    letter = reactors._mail(booked("a"), "<id@ride.example>")
-    del letter["X-Ride"]
-    with pytest.raises(Terminal, match="550"):
-        await sender.send(letter)
-    await asyncio.wait_for(reactors.notify(booked("b"), reaction("key")), 10)
-    assert [mail.ride for mail in books(book).mails] == ["b"]
