@@ -10,7 +10,7 @@ from starlette.responses import Response
 from gateway.dashboard.session import Session
 from gateway.dashboard.views import Desk, back_to
 
-__all__ = ["Ask", "Field", "show"]
+__all__ = ["NEEDED_REASON", "REASON", "Ask", "Field", "show"]
 
 
 @dataclass(frozen=True, slots=True)

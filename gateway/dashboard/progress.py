@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.dashboard.words import duration
 
-__all__ = ["Attempt", "Mark", "NodeProgress", "Progress", "progress_of"]
+__all__ = ["UNDO", "Attempt", "Mark", "NodeProgress", "Progress", "progress_of"]
 
 UNDO = ":c"  # a compensation stands beside its step, under the step's name and this
 

@@ -2,82 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from contracts.envelope import derive_id
-from gateway.dashboard.story import MOST_ROWS, OVERDUE, build
-from gateway.dashboard.story_model import Lane, Row, Story
-
-RUN = {
-    "id": "run-1",
-    "flow": "ride",
-    "version": 1,
-    "key": "r-1",
-    "status": "running",
-    "waiting": None,
-    "error": None,
-    "created_at": 100.0,
-    "ended_at": None,
-}
-
-
-def fact(seq: int, what: str, node: str | None, at: float, **data: Any) -> dict[str, Any]:
-    return {"seq": seq, "type": what, "node": node, "at": at, "data": data}
-
-
-def event(id: str, type: str, at: float, **more: Any) -> dict[str, Any]:
-    return {
-        "id": id,
-        "source": "/nyc/flows/ride",
-        "type": type,
-        "at": at,
-        "causation": None,
-        "subject": None,
-        "routed": 1,
-        **more,
-    }
-
-
-def reaction(reactor: str, event_id: str, received: float, **more: Any) -> dict[str, Any]:
-    return {
-        "reactor": reactor,
-        "source": "/nyc/flows/ride",
-        "event_id": event_id,
-        "type": "ride.booked.v1",
-        "causation": None,
-        "status": "done",
-        "attempts": 1,
-        "claimed_by": "p-1",
-        "received_at": received,
-        "started_at": received,
-        "finished_at": received + 0.5,
-        "error": None,
-        "reply": None,
-        **more,
-    }
-
-
-def story(**rows: Any) -> Story:
-    given: dict[str, Any] = {
-        "runs": [RUN],
-        "histories": {
-            "run-1": [fact(1, "event_emitted", "booked", 101.0, event_id="e-1", event_type="ride.booked.v1")]
-        },
-        "events": [event("e-1", "ride.booked.v1", 101.0)],
-        "reactions": [],
-        "expected": {},
-        "now": 103.0,
-    }
-    return build("c-1", **{**given, **rows})
-
-
-def lane(told: Story, id: str) -> Lane:
-    return next(each for each in told.lanes if each.id == id)
-
-
-def only_row(told: Story, id: str) -> Row:
-    (row,) = lane(told, id).rows
-    return row
+from gateway.dashboard.story import MOST_ROWS, OVERDUE
+from tests.gateway.dashboard.story_rows import RUN, event, fact, lane, only_row, reaction, story
 
 
 def test_the_run_is_on_top_then_the_outside_services_and_reactors() -> None:
@@ -134,33 +61,6 @@ def test_a_reaction_that_was_expected_and_did_not_come_is_drawn() -> None:
     assert missing.segments[0].kind == "missing"
     assert [finding.anchor for finding in late.findings] == [missing.id]
     assert "receipts subscribes to ride.booked.v1" in late.findings[0].text
-
-
-def test_a_worker_whose_clock_runs_behind_does_not_react_before_the_event() -> None:
-    """An effect is drawn after its cause, and the row says by how much it was moved."""
-    row = only_row(story(reactions=[reaction("notify", "e-1", 95.0, finished_at=95.5)]), "reactor-notify")
-    emitted = only_row(story(reactions=[reaction("notify", "e-1", 95.0, finished_at=95.5)]), "run-run-1")
-    assert row.segments[0].x >= emitted.dots[0].x
-    assert any(name == "drawn" and "6.00 s later" in value for name, value, _ in row.details)
-
-
-def test_a_service_does_not_answer_after_its_answer_was_taken() -> None:
-    """A command's work lies within the step that asked for it, whatever the service's clock says."""
-    command = derive_id("command", "run-1", "authorize")
-    told = story(
-        histories={
-            "run-1": [
-                fact(1, "step_scheduled", "authorize", 101.0, service="payments"),
-                fact(2, "step_completed", "authorize", 102.0, result={}),
-            ]
-        },
-        events=[],
-        reactions=[reaction("service.payments", command, 105.0)],
-    )
-    step, served = only_row(told, "run-run-1").segments[0], only_row(told, "service-payments").segments[-1]
-    assert step.x <= served.x
-    assert served.x + served.width <= step.x + step.width
-    assert only_row(told, "service-payments").lines[0].arrow
 
 
 def test_a_dead_letter_stands_out_with_what_can_be_done() -> None:
@@ -307,37 +207,6 @@ def test_a_story_of_thousands_of_reactions_stays_a_page() -> None:
     assert any(row.status.name == "dead" for row in notify.rows)
     assert len(told.entries) == 2 * count
     assert sum(len(row.lines) for each in told.lanes for row in each.rows) <= 4 * MOST_ROWS
-
-
-def test_what_a_slow_clock_emitted_is_moved_with_it() -> None:
-    """A chain of reactions stays in order: each is drawn after the one that caused it."""
-    told = story(
-        events=[
-            event("e-1", "ride.booked.v1", 101.0),
-            event("e-2", "receipt.written.v1", 95.3, source="/nyc/reactors/receipts", causation="e-1"),
-        ],
-        reactions=[
-            reaction("receipts", "e-1", 95.0),
-            reaction("stats", "e-2", 95.4, source="/nyc/reactors/receipts"),
-        ],
-    )
-    receipts, stats = only_row(told, "reactor-receipts"), only_row(told, "reactor-stats")
-    assert [each.id for each in told.lanes][1:] == ["reactor-receipts", "reactor-stats"]
-    assert receipts.started == 101.0
-    assert stats.started is not None
-    assert round(stats.started - 101.0, 6) == 0.3
-
-
-def test_events_that_claim_to_cause_each_other_can_be_drawn() -> None:
-    """Ids that somebody made up do not send the layout in a circle."""
-    told = story(
-        events=[
-            event("e-1", "a.v1", 101.0, source="/nyc/reactors/one", causation="e-2"),
-            event("e-2", "b.v1", 101.0, source="/nyc/reactors/two", causation="e-1"),
-        ],
-        reactions=[reaction("one", "e-2", 101.0), reaction("two", "e-1", 101.0)],
-    )
-    assert {each.id for each in told.lanes} >= {"reactor-one", "reactor-two"}
 
 
 def test_runs_that_belong_together_are_joined() -> None:
