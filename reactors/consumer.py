@@ -65,7 +65,10 @@ class Consumer:
         if self._acks is not None:
             await self._acks.flush()
         if self._subscription is not None:
-            await self._subscription.close()
+            try:
+                await self._subscription.close()
+            except BusError as error:
+                self._log.info("subscription not closed; the broker does that itself", error=str(error))
 
     async def _supervise(self) -> None:
         while not self._stopping:

@@ -60,6 +60,9 @@ class Feed:
             if not self._away:
                 self._log.warning("live feed away; entries are dropped until it is back", error=str(error))
             self._away = True
+        except Exception:
+            # Nobody waits for this task: an error that nobody thought of is seen here or never.
+            self._log.exception("live feed failed; entries are dropped")
         else:
             if self._away:
                 self._log.info("live feed back")

@@ -114,10 +114,9 @@ class Presence:
 
     def _beat(self, database: Database, *, ttl: float) -> Callable[[Connection], None]:
         def write(conn: Connection) -> None:
-            conn.execute(
-                processes.update()
-                .where(processes.c.id == self._row["id"])
-                .values(alive_until=database.now() + ttl)
-            )
+            row = processes.c.id == self._row["id"]
+            beat = processes.update().where(row).values(alive_until=database.now() + ttl)
+            if conn.execute(beat).rowcount == 0 and ttl > 0:
+                self._first(database)(conn)  # swept away while this process was held up for a day
 
         return write
