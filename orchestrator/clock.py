@@ -12,15 +12,24 @@ from collections.abc import Callable
 
 __all__ = ["StoreClock"]
 
+# How fast two clocks may drift apart: quartz is ten times better than this.
+_DRIFT = 0.0005
+
 
 class StoreClock:
-    """Callable: seconds since the epoch. Never goes back."""
+    """Callable: seconds since the epoch. Never goes back.
+
+    A reading is as exact as half of the time that it took: the one that is kept is the most exact, and
+    it becomes less so with age (Cristian's algorithm, 1989).
+    """
 
     def __init__(
         self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic
     ) -> None:
         self._steady = steady
         self._offset = wall() - steady()
+        self._error = float("inf")
+        self._read_at = steady()
         self._latest = 0.0
 
     def __call__(self) -> float:
@@ -28,5 +37,13 @@ class StoreClock:
         return self._latest
 
     def set(self, reading: float, *, asked: float, answered: float) -> None:
-        """Take a reading of the store's clock; ``asked`` and ``answered`` are steady seconds around it."""
-        self._offset = reading - (asked + answered) / 2
+        """Take a reading of the store's clock; ``asked`` and ``answered`` are steady seconds around it.
+
+        One that is less exact than what is known already is left.
+        """
+        error = (answered - asked) / 2
+        aged = self._error + (answered - self._read_at) * _DRIFT
+        if error <= aged:
+            self._offset = reading - (asked + answered) / 2
+            self._error = error
+            self._read_at = answered
