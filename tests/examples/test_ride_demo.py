@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -135,6 +136,25 @@ def test_ctrl_c_stops_the_demo_in_order(tmp_path: Path) -> None:
     assert process.returncode == 0
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"{address}healthz", timeout=10)
+
+
+def test_a_house_that_can_not_stand_is_said_so(tmp_path: Path) -> None:
+    """A port that is taken ends the demo at once with what the process said, and where it is all written."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            command("--trips", "5", "--exit", "--port", port),
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 1, done.stderr
+    assert "The demo could not go on: house ended with" in done.stderr
+    assert "in use" in done.stderr
+    assert "Ledger, logs and database are in" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from antiphon.devservices import ServiceUnavailable
 from examples.ride.demo.breaks import FAULTS
-from examples.ride.demo.client import GatewayGone
+from examples.ride.demo.client import GatewayGone, Refused
 from examples.ride.demo.house import HouseFailed
 from examples.ride.demo.report import Summary
 from examples.ride.demo.show import Show, Wishes
@@ -69,24 +69,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     news = Console(stderr=True)
     BASE.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=time.strftime("demo-%Y%m%d-%H%M%S-"), dir=BASE))
-    in_order = False
+    show = Show(_wishes(asked), folder, Console(), news)
     try:
-        summary = asyncio.run(_until_told(Show(_wishes(asked), folder, Console(), news)))
-        in_order = summary is not None and summary.inconsistencies == 0
+        summary = asyncio.run(_until_told(show))
     except KeyboardInterrupt:
         news.print("Stopped.")
         return 130
-    except (GatewayGone, HouseFailed, ServiceUnavailable, ValueError) as error:
+    except (GatewayGone, HouseFailed, Refused, ServiceUnavailable, ValueError) as error:
         news.print(f"The demo could not go on: {error}", markup=False, highlight=False, soft_wrap=True)
+        return 1
     finally:
-        if in_order and not asked.keep:
-            shutil.rmtree(folder, ignore_errors=True)
-        else:
-            news.print(f"Ledger, logs and database are in {folder}", highlight=False, soft_wrap=True)
-    return 0 if in_order else 1
+        if show.summary is None:
+            show.say_where()
+    if summary.inconsistencies:
+        return 1
+    if not asked.keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
 
 
-async def _until_told(show: Show) -> Summary | None:
+async def _until_told(show: Show) -> Summary:
     """Perform; Ctrl-C and SIGTERM close everything in order, whatever was going on."""
     performing = asyncio.create_task(show.perform())
     loop = asyncio.get_running_loop()
@@ -105,6 +107,7 @@ def _wishes(asked: argparse.Namespace) -> Wishes:
         data=asked.data,
         trips=asked.trips,
         serve_on=not asked.exit,
+        keep=asked.keep,
         port=asked.port,
         concurrency=asked.concurrency,
         rate=asked.rate,

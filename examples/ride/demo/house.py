@@ -139,6 +139,7 @@ class House:
 
 
 def tail(log: Path, lines: int = 25) -> str:
-    """The last lines of a log."""
-    text = log.read_text(errors="replace") if log.exists() else "(nothing logged)"
-    return "\n".join(text.splitlines()[-lines:])
+    """The last lines of a log that say more than that all is well; the whole of it stays in its file."""
+    text = log.read_text(errors="replace") if log.exists() else ""
+    telling = [line for line in text.splitlines() if '"level":"info"' not in line]
+    return "\n".join(telling[-lines:]) or f"(nothing out of the ordinary in {log})"

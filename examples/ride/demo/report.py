@@ -80,9 +80,9 @@ def show(console: Console, summary: Summary) -> None:
 
 
 def show_problems(console: Console, problems: Counter[str]) -> None:
-    """What the gateway refused, by what was wrong."""
+    """What was wrong with what the gateway refused; a request may be wrong in several places."""
     if problems:
-        table = Table("where and what was wanted", "requests", title="Refused")
+        table = Table("where, and what the contract wants", "requests", title="Refused")
         for what, times in problems.most_common(SHOWN):
             table.add_row(what, str(times))
         console.print(table)

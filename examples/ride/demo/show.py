@@ -37,6 +37,7 @@ class Wishes:
     data: Path
     trips: int | None
     serve_on: bool
+    keep: bool
     port: int
     concurrency: int
     rate: float | None
@@ -75,12 +76,19 @@ class Show:
             self._out.print(f"Dashboard: {gateway.url}/  (key: {key})", soft_wrap=True)
             breaks = Breaks(house, services, self._wishes.faults, self._say)
             self.summary = summary = await self._send(trips, gateway, ledger, breaks, house)
-            # The last line, and the only one for machines: nothing may wrap or colour it.
-            print(summary.line(), flush=True)
+            if self._wishes.keep or summary.inconsistencies:
+                self.say_where()
             if self._wishes.serve_on:
                 self._news.print(f"Serving on at {gateway.url}/ until Ctrl-C.")
+            # The last line, and the only one for machines: nothing may wrap, colour or follow it.
+            print(summary.line(), flush=True)
+            if self._wishes.serve_on:
                 await asyncio.Event().wait()
             return summary
+
+    def say_where(self) -> None:
+        """Where everything is that this demo has written."""
+        self._news.print(f"Ledger, logs and database are in {self._folder}", highlight=False, soft_wrap=True)
 
     async def _services(self, stack: AsyncExitStack) -> DevServices | None:
         if not self._wishes.services:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ GIVE_UP = 600.0  # seconds for one ride; a run that has not ended then is for th
 
 @dataclass
 class Outcome:
-    """How the trips went, as the client saw it. ``problems`` counts refusals by what was wrong."""
+    """How the trips went, as the client saw it. ``problems`` counts what was wrong with those refused."""
 
     accepted: dict[str, str] = field(default_factory=dict)  # ride -> run
     rejected: set[str] = field(default_factory=set)
@@ -65,6 +65,8 @@ class Tour:
                     group.create_task(self._ride(trip))
                     if self._rate:
                         await asyncio.sleep(1 / self._rate)
+        except BaseExceptionGroup as failed:
+            raise _first(failed) from failed
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
@@ -87,7 +89,7 @@ class Tour:
             run = await self._gateway.start("ride", trip.request, key=trip.ride_id)
         except Refused as refused:
             self.outcome.rejected.add(trip.ride_id)
-            self.outcome.problems[_what(refused.problem)] += 1
+            self.outcome.problems.update(_places(refused.problem))
             self._told("rejected")
             return None
         self.outcome.accepted[trip.ride_id] = str(run["id"])
@@ -160,9 +162,16 @@ class Tour:
             signs.waits.set()
 
 
-def _what(problem: Any) -> str:
-    """A refusal in a few words: where the request was wrong."""
+def _first(failed: BaseExceptionGroup[BaseException]) -> BaseException:
+    """One of the errors that ended the tour, for whoever has to read it: the others are its causes."""
+    first: BaseException = failed
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first
+
+
+def _places(problem: Mapping[str, Any]) -> list[str]:
+    """Where a request was wrong, and what was wanted there; the problem's title when it says no more."""
     errors = problem.get("errors") or []
-    if not errors:
-        return str(problem.get("title"))
-    return "; ".join(sorted({f"{error['pointer']}: {error['expected']}" for error in errors}))
+    places = {f"{error['pointer']}: expected {error['expected']}" for error in errors}
+    return sorted(places) or [str(problem.get("title"))]
