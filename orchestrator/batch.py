@@ -72,6 +72,8 @@ class Batch:
         match happening:
             case StartRequested():
                 return self._start(run, happening)
+            case EventArrived(message_id=message_id) if self._taken_early(run_id, message_id):
+                pass
             case _ if run is not None:
                 return self._decide(run, happening)
             case EventArrived():
@@ -146,6 +148,10 @@ class Batch:
         if decision.facts or decision.effects:
             self._absorb(self._change(run), flow, decision)
         return True
+
+    def _taken_early(self, run_id: str, message_id: str) -> bool:
+        """Whether this is a repeat of an event that came before its run, whose mark is in this very batch."""
+        return any(event.message_id == message_id for event in self.early.get(run_id, ()))
 
     def _keep_early(self, run_id: str, event: EventArrived) -> None:
         row = {

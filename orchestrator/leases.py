@@ -156,16 +156,25 @@ def _share(connection: Connection, owner: str, partitions: int, now: float) -> i
 
 
 def _take(connection: Connection, partition: int, owner: str, now: float, lease: float) -> int | None:
-    """Take a free partition; None when somebody else was faster."""
-    taken = connection.execute(
-        update(tables.partitions)
+    """Take a free partition; None when somebody else was faster.
+
+    One that a commit still holds is left to the next round: an owner that was frozen in the middle of a
+    transaction keeps its rows locked until the server ends that, and the others must not wait for it.
+    """
+    free = connection.execute(
+        select(_partitions.id)
         .where(
             _partitions.id == partition,
             or_(_partitions.owner.is_(None), _partitions.lease_until <= now),
         )
+        .with_for_update(skip_locked=True)
+    )
+    if free.one_or_none() is None:
+        return None
+    connection.execute(
+        update(tables.partitions)
+        .where(_partitions.id == partition)
         .values(owner=owner, epoch=_partitions.epoch + 1, lease_until=now + lease)
     )
-    if taken.rowcount != 1:
-        return None
     epoch: int = connection.execute(select(_partitions.epoch).where(_partitions.id == partition)).scalar_one()
     return epoch

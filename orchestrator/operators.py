@@ -65,7 +65,9 @@ def resume(turn: Turn, asked: ResumeRequested) -> None:
         if "retry_at" in entry:  # one that came due meanwhile has not started
             turn.then(SetTimer(name, entry["retry_at"]))
     for name in held:
-        enter(turn, name)
+        # Starting one may have ended a fork that goes on with its first branch, and another is in it.
+        if all(fork in run.arrived for fork, _ in turn.place(name).branches):
+            enter(turn, name)
 
 
 def _go_on(turn: Turn, name: str, kind: str) -> None:

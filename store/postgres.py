@@ -166,8 +166,8 @@ def _engine(url: URL, size: int, statement_timeout: float) -> AsyncEngine:
             "server_settings": {
                 "application_name": "antiphon",
                 "jit": "off",  # short statements: compiling them costs more than running them
-                # A process that is stopped in a transaction must not hold its locks for ever.
-                "idle_in_transaction_session_timeout": "60s",
+                # A process that is frozen in a transaction must not hold its locks longer than a lease.
+                "idle_in_transaction_session_timeout": "5s",
             },
         },
     )

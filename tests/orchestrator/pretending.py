@@ -1,4 +1,4 @@
-"""A partition without a store: one run, what it has asked for, and the rules that must hold after each turn."""
+"""A partition without a store: one run, what it asked for, and what must hold after each turn."""
 
 from __future__ import annotations
 

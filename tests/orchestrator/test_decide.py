@@ -211,7 +211,9 @@ def test_a_child_without_a_key_fails_its_parent_and_not_the_engine(given: dict[s
 
 def test_what_a_run_does_not_need_any_more_is_cancelled_with_it() -> None:
     """A child goes back with its parent; it is told by whom, so that it can tell whether it is its parent."""
-    run = Pretended(flow(call("child", {"id": "1"})), flow=lambda name, version: flow(here("x"), name="child"))
+    run = Pretended(
+        flow(call("child", {"id": "1"})), flow=lambda name, version: flow(here("x"), name="child")
+    )
     run.cancel()
     assert [cancel.run_id for cancel in run.cancelled()] == [run_id_of("acme", "child", "1")]
 

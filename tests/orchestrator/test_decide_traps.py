@@ -116,6 +116,17 @@ def test_a_step_of_an_abandoned_branch_is_not_started_after_a_pause() -> None:
     assert set(run.run.active) == {"d"}
 
 
+def test_a_branch_that_loses_at_the_end_of_a_pause_is_not_started() -> None:
+    """Two were held; the first of them to start ended the fork."""
+    branches = [[sleep(5, name="s"), emit("x.said.v1", {})], [sleep(6, name="t"), here("b")]]
+    run = Pretended(flow(parallel(*branches, mode="first"), here("d")))
+    run.pause()
+    run.tick()
+    run.tick()
+    run.resume()
+    assert set(run.run.active) == {"d"}
+
+
 def test_a_retry_waits_for_the_end_of_the_pause_and_not_for_ever() -> None:
     """An attempt is something new, so a pause holds it back; resume starts it."""
     run = Pretended(flow(here("a", retry=Retry(first=1, jitter=0))))
@@ -246,9 +257,7 @@ def test_after_the_pivot_a_run_never_goes_back() -> None:
 
 def test_what_tells_of_a_failure_is_told_after_everything_is_undone() -> None:
     """on_failure is part of the end, and reads the error."""
-    run = Pretended(
-        flow(undoable("a"), here("b"), on_failure=[emit("f.failed.v1", {"why": "$.error.code"})])
-    )
+    run = Pretended(flow(undoable("a"), here("b"), on_failure=[emit("f.failed.v1", {"why": "$.error.code"})]))
     run.finish("a")
     run.refuse("b", "sold_out")
     assert run.emitted() == []

@@ -1,0 +1,198 @@
+"""The journal's promises, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError
+
+from bus.port import Message, Outgoing
+from contracts.errors import Fenced
+from orchestrator.decide import begin
+from orchestrator.flow import run_id_of
+from orchestrator.journal import Change, Commit, Journal, Post, Question
+from orchestrator.leases import make_partitions
+from orchestrator.turn import Decision
+from store import tables
+from store.database import Database
+from tests.orchestrator.flows import trip
+from tests.orchestrator.pretending import asked, rules
+
+EPOCH = 7
+
+
+@pytest.fixture
+async def journal(database: Database) -> Journal:
+    """A journal over four partitions, all in epoch 7."""
+    await database.write(lambda connection: make_partitions(connection, 4))
+    await database.write(lambda connection: connection.execute(update(tables.partitions).values(epoch=EPOCH)))
+    return Journal(database)
+
+
+def started(key: str, partition: int = 0) -> Decision:
+    run_id = run_id_of("acme", "trip", key)
+    return begin(trip(), asked(trip(), run_id=run_id, key=key, partition=partition), now=1.0, rules=rules())
+
+
+def commit_of(*decisions: Decision, id: str = "c1", partition: int = 0, epoch: int = EPOCH) -> Commit:
+    changes = [Change(each.run, created=True, facts=list(each.facts)) for each in decisions]
+    return Commit(partition, epoch, id, changes)
+
+
+async def count(database: Database, table: Any) -> int:
+    query = select(func.count()).select_from(table)
+    return int(await database.read(lambda connection: connection.execute(query).scalar_one()))
+
+
+async def test_what_is_committed_is_read_back_as_it_was(database: Database, journal: Journal) -> None:
+    """The run, its facts, timers and outbox, in one."""
+    decision = started("k1")
+    commit = commit_of(decision)
+    posts = [Post(n, Outgoing(Message(f"m{n}", b"\x00\xff", headers={"h": "1"}), "q")) for n in (5, 6)]
+    commit.changes[0].posts = posts
+    commit.changes[0].timers = {"quote": 12.5, "other": None}
+    await journal.commit(commit)
+    assert (await journal.ask(Question(runs=(decision.run.id, "none")))).runs == {
+        decision.run.id: decision.run
+    }
+    assert await count(database, tables.history) == len(decision.facts)
+    assert await journal.outbox(0) == posts
+    assert await journal.timers(0, 99.0) == [(decision.run.id, "quote", 12.5)]
+    assert await journal.timers(0, 12.0) == []
+    assert [run.id for run in await journal.busy(0)] == [decision.run.id]
+
+
+async def test_an_owner_that_has_lost_its_lease_can_t_commit(database: Database, journal: Journal) -> None:
+    """Trap 2: the epoch is looked at inside of the commit, and nothing of it is kept."""
+    for epoch in (EPOCH - 1, EPOCH + 1):
+        with pytest.raises(Fenced):
+            await journal.commit(commit_of(started("k1"), epoch=epoch))
+    assert await count(database, tables.runs) == 0
+    assert await count(database, tables.history) == 0
+
+
+async def test_a_partition_that_is_not_there_is_nobody_s(journal: Journal) -> None:
+    """An owner of the ninth of four is fenced."""
+    with pytest.raises(Fenced):
+        await journal.commit(commit_of(started("k1", 9), partition=9, epoch=0))
+
+
+async def test_a_takeover_and_a_commit_at_the_same_moment_never_both_win(
+    database: Database, journal: Journal
+) -> None:
+    """Whoever is second sees the first: a commit that went through is in the new owner's view."""
+    lost = 0
+    for number in range(12):
+        epoch = EPOCH + number
+
+        def take(connection: Any, epoch: int = epoch) -> set[str]:
+            columns = tables.partitions.c
+            connection.execute(update(tables.partitions).where(columns.id == 0).values(epoch=epoch + 1))
+            return set(connection.execute(select(tables.runs.c.key)).scalars())
+
+        results = await asyncio.gather(
+            journal.commit(commit_of(started(f"k{number}"), id=f"c{number}", epoch=epoch)),
+            database.write(take),
+            return_exceptions=True,
+        )
+        seen = results[1]
+        assert isinstance(seen, set)
+        if isinstance(results[0], Fenced):
+            lost += 1
+            assert f"k{number}" not in seen
+        else:
+            assert results[0] is None
+            assert f"k{number}" in seen
+    assert await count(database, tables.runs) == 12 - lost
+
+
+async def test_a_commit_whose_answer_was_lost_is_answered_and_not_applied_twice(
+    database: Database, journal: Journal
+) -> None:
+    """Trap 19: the same id again, also by another connection, and twice in one transaction."""
+    commit = commit_of(started("k1"))
+    await journal.commit(commit)
+    await journal.commit(commit)
+    await asyncio.gather(journal.commit(commit), Journal(database).commit(commit))
+    other = commit_of(started("k2"), id="c2")
+    await asyncio.gather(journal.commit(other), journal.commit(other))
+    assert await count(database, tables.runs) == 2
+
+
+async def test_a_bad_batch_harms_no_other_partition_s(database: Database, journal: Journal) -> None:
+    """Trap 18: they share a transaction, and the good ones are there once."""
+    await journal.commit(commit_of(started("k1"), id="c0"))
+    good = [started(f"g{number}", number) for number in range(1, 4)]
+    results = await asyncio.gather(
+        journal.commit(commit_of(started("k1"), id="bad")),  # this run is there already
+        *(journal.commit(commit_of(each, partition=each.run.partition)) for each in good),
+        return_exceptions=True,
+    )
+    assert isinstance(results[0], IntegrityError)
+    assert results[1:] == [None, None, None]
+    assert await count(database, tables.runs) == 4
+
+
+async def test_a_fenced_batch_harms_no_other_partition_s(database: Database, journal: Journal) -> None:
+    """Nor does one that came too late."""
+    good, bad = commit_of(started("g", 1), partition=1), commit_of(started("b", 2), partition=2, epoch=1)
+    results = await asyncio.gather(journal.commit(good), journal.commit(bad), return_exceptions=True)
+    assert results[0] is None
+    assert isinstance(results[1], Fenced)
+    assert await count(database, tables.runs) == 1
+
+
+async def test_marks_and_early_events_go_with_the_commit(journal: Journal) -> None:
+    """A repeat of a mark or of an early event is no error; what was taken is gone."""
+    decision = started("k1")
+    row = {"run_id": decision.run.id, "partition": 0, "type": "x.v1", "at": 1.0, "data": "{}"}
+    early = [{**row, "message_id": "e2", "at": 2.0}, {**row, "message_id": "e1"}]
+    await journal.commit(Commit(0, EPOCH, "c1", early=early))
+    await journal.commit(Commit(0, EPOCH, "c2", early=early))
+    found = (await journal.ask(Question(starting=(decision.run.id, "none")))).early
+    assert [event.message_id for event in found[decision.run.id]] == ["e1", "e2"]
+    commit = commit_of(decision, id="c3")
+    commit.changes[0].taken = commit.changes[0].marks = ["e1", "e2"]
+    await journal.commit(commit)
+    again = Commit(0, EPOCH, "c4", [Change(decision.run, marks=["e2", "e3"])])
+    await journal.commit(again)
+    assert (await journal.ask(Question(starting=(decision.run.id,)))).early == {}
+    pairs = tuple((decision.run.id, name) for name in ("e1", "e2", "e3", "e4"))
+    assert (await journal.ask(Question(marks=pairs))).taken == set(pairs[:3])
+
+
+async def test_a_timer_that_is_moved_fires_at_its_new_time(journal: Journal) -> None:
+    """One row for each name."""
+    decision = started("k1")
+    commit = commit_of(decision)
+    commit.changes[0].timers = {"a": 10.0, "b": 20.0}
+    await journal.commit(commit)
+    await journal.commit(Commit(0, EPOCH, "c2", [Change(decision.run, timers={"a": 30.0, "b": None})]))
+    assert await journal.timers(0, 99.0) == [(decision.run.id, "a", 30.0)]
+
+
+async def test_what_the_broker_has_confirmed_leaves_the_outbox(journal: Journal) -> None:
+    """With the next commit."""
+    commit = commit_of(started("k1"))
+    commit.changes[0].posts = [Post(n, Outgoing(Message(f"m{n}", b""), "q")) for n in (1, 2, 3)]
+    await journal.commit(commit)
+    await journal.commit(Commit(0, EPOCH, "c2", published=[1, 2]))
+    assert [post.position for post in await journal.outbox(0)] == [3]
+
+
+async def test_an_old_row_without_newer_fields_still_loads(database: Database, journal: Journal) -> None:
+    """A run that was written before a field was added has that field's default."""
+    decision = started("k1")
+    await journal.commit(commit_of(decision))
+
+    def shorten(connection: Any) -> None:
+        state = connection.execute(select(tables.runs.c.state)).scalar_one()
+        assert '"reruns":0' in state
+        connection.execute(update(tables.runs).values(state=state.replace(',"reruns":0', "")))
+
+    await database.write(shorten)
+    known = await journal.ask(Question(runs=(decision.run.id,)))
+    assert known.runs[decision.run.id] == decision.run
