@@ -27,6 +27,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from contracts.errors import ContractError
+
 __all__ = [
     "COMMANDS",
     "DIRECT",
@@ -96,7 +98,8 @@ class Delivery:
     """One message in hand, not settled yet.
 
     ``deliveries`` counts how often the broker handed it out before and got it back; 0 the first
-    time. ``token`` belongs to the adapter.
+    time. ``token`` belongs to the adapter. ``refusal``: why it must not be handled, where signatures are
+    verified (``bus.signed``) and this one does not hold; it belongs into quarantine, undecoded.
     """
 
     message: Message
@@ -105,6 +108,7 @@ class Delivery:
     routing_key: str
     deliveries: int
     token: object
+    refusal: ContractError | None = None
 
 
 @dataclass(frozen=True, slots=True)

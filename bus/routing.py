@@ -9,12 +9,14 @@ from types import MappingProxyType
 from bus.port import COMMANDS, DIRECT, EVENTS, PARTITIONS, Binding, Outgoing, Queue
 from contracts.errors import ConfigurationError
 
-__all__ = ["EXCHANGES", "LONGEST_DELAY", "check_outgoing", "check_queue", "matches"]
+__all__ = ["EXCHANGES", "LONGEST_DELAY", "check_outgoing", "check_queue", "matches", "misrouted"]
 
 # Every exchange that start() declares, and its AMQP type. DIRECT is the broker's own.
 EXCHANGES: Mapping[str, str] = MappingProxyType({EVENTS: "topic", COMMANDS: "direct", PARTITIONS: "direct"})
 
 LONGEST_DELAY = 30 * 24 * 3600.0  # seconds; a broker can't count beyond 49 days, and timers are the journal's
+
+PLATFORM = "antiphon."  # what types of the platform's own messages begin with
 
 _LONGEST_NAME = 255  # bytes; AMQP 0-9-1 section 4.2.5.3: a short string
 
@@ -34,6 +36,21 @@ def _topic(pattern: tuple[str, ...], words: tuple[str, ...]) -> bool:
     if first == "#":
         return _topic(rest, words) or (bool(words) and _topic(pattern, words[1:]))
     return bool(words) and first in ("*", words[0]) and _topic(rest, words[1:])
+
+
+def misrouted(exchange: str, routing_key: str, type: str) -> str | None:
+    """Why a message of this type does not belong on this way; None when it does.
+
+    An event is routed by its type; the platform's own messages travel to partitions, and nothing else does.
+    """
+    ours = type.startswith(PLATFORM)
+    if exchange == EVENTS and (ours or routing_key != type):
+        return f"{type!r} was published to {exchange} with routing key {routing_key!r}, not with its type"
+    if exchange == PARTITIONS and not (ours and routing_key.isdecimal()):
+        return f"{type!r} is no message for partition {routing_key!r}"
+    if exchange == COMMANDS and ours:
+        return f"{type!r} is no command"
+    return None
 
 
 def check_outgoing(outgoing: Outgoing) -> None:

@@ -20,7 +20,15 @@ import orjson
 
 from contracts.errors import MalformedMessage
 
-__all__ = ["BINARY_PREFIX", "STRUCTURED", "Event", "derive_id", "timestamp"]
+__all__ = [
+    "BINARY_PREFIX",
+    "STRUCTURED",
+    "Event",
+    "derive_id",
+    "is_structured",
+    "read_attributes",
+    "timestamp",
+]
 
 BINARY_PREFIX = "cloudEvents:"
 STRUCTURED = "application/cloudevents+json"
@@ -45,6 +53,28 @@ def derive_id(*parts: str | int) -> str:
 def timestamp(seconds: float) -> str:
     """Seconds since the epoch as RFC 3339 in UTC, with microseconds."""
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def is_structured(content_type: str | None) -> bool:
+    """Whether the attributes are in the body, too."""
+    return (content_type or "").partition(";")[0].strip().lower() == STRUCTURED
+
+
+def read_attributes(headers: Mapping[str, object]) -> dict[str, str]:
+    """The attributes among a message's headers, by their names without prefix.
+
+    Raises MalformedMessage when one is no text, or there twice with different values.
+    """
+    attributes: dict[str, str] = {}
+    for header, value in headers.items():
+        if header.startswith(_READ_PREFIXES):
+            prefix = next(prefix for prefix in _READ_PREFIXES if header.startswith(prefix))
+            name = header[len(prefix) :].lower()
+            text = _text(name, value)
+            # Two readers must not see two different events in one message.
+            if attributes.setdefault(name, text) != text:
+                raise MalformedMessage(f"attribute {name!r} is there twice, with different values")
+    return attributes
 
 
 @dataclass(frozen=True)
@@ -141,18 +171,9 @@ class Event:
         Raises MalformedMessage when a required attribute is missing or no text, an attribute is there
         twice with different values, or the specification's version is not 1.x.
         """
-        if (content_type or "").partition(";")[0].strip().lower() == STRUCTURED:
+        if is_structured(content_type):
             return cls._read_structured(body)
-        attributes: dict[str, str] = {}
-        for header, value in headers.items():
-            for prefix in _READ_PREFIXES:
-                if header.startswith(prefix):
-                    name = header[len(prefix) :].lower()
-                    text = _text(name, value)
-                    # Two readers must not see two different events in one message.
-                    if attributes.setdefault(name, text) != text:
-                        raise MalformedMessage(f"attribute {name!r} is there twice, with different values")
-        return cls._of(attributes, body, content_type)
+        return cls._of(read_attributes(headers), body, content_type)
 
     @classmethod
     def _read_structured(cls, body: bytes) -> Event:

@@ -8,7 +8,8 @@ AntiphonError
 ├── ContractError
 │   ├── UnknownContract     no such type in the registry
 │   ├── ContractViolation   the data does not fit; carries every ``Violation``
-│   └── MalformedMessage    the bytes or headers are no CloudEvent
+│   ├── MalformedMessage    the bytes or headers are no CloudEvent
+│   └── ForgedMessage       nobody who may say this has signed it as it stands; ``code`` says why
 ├── BusError
 │   ├── Unroutable          the broker had no queue for it (``mandatory``)
 │   ├── PublishFailed       some messages of a batch were not confirmed
@@ -21,6 +22,9 @@ AntiphonError
 ├── DeadLetterError
 │   ├── LetterNotFound      no such dead letter in this workspace
 │   └── LetterSettled       it was redriven or discarded before
+├── QuarantineError
+│   ├── NotQuarantined      no such message in quarantine
+│   └── QuarantineSettled   it was released or discarded before
 └── RunError
     ├── UnknownFlow         no such flow, or no such node of it, in this app
     ├── RunNotFound
@@ -43,12 +47,16 @@ __all__ = [
     "DeadLetterError",
     "FeedTrimmed",
     "Fenced",
+    "ForgedMessage",
     "InvalidFlow",
     "LetterNotFound",
     "LetterSettled",
     "LiveUnavailable",
     "MalformedMessage",
+    "NotQuarantined",
     "PublishFailed",
+    "QuarantineError",
+    "QuarantineSettled",
     "Retryable",
     "RunEnded",
     "RunError",
@@ -133,6 +141,21 @@ class MalformedMessage(ContractError):
     """Raised when bytes or headers can't be read as a CloudEvent."""
 
 
+class ForgedMessage(ContractError):
+    """Raised when a message's signature does not hold, or its signer may not say this here.
+
+    ``code`` is short and stable: unsigned, unknown-key, revoked-key, expired-key, bad-signature,
+    wrong-source, wrong-type, wrong-routing or stale.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+    def __reduce__(self) -> tuple[type[ForgedMessage], tuple[str, str]]:
+        return type(self), (self.code, str(self))
+
+
 class BusError(AntiphonError):
     """Base of what goes wrong on the bus."""
 
@@ -190,6 +213,18 @@ class LetterNotFound(DeadLetterError):
 
 class LetterSettled(DeadLetterError):
     """Raised when a dead letter was redriven or discarded before, and can't be again."""
+
+
+class QuarantineError(AntiphonError):
+    """Base of what goes wrong with one message in quarantine."""
+
+
+class NotQuarantined(QuarantineError):
+    """Raised when there is no such message in quarantine, or it is another workspace's."""
+
+
+class QuarantineSettled(QuarantineError):
+    """Raised when a message in quarantine was released or discarded before."""
 
 
 class RunError(AntiphonError):
