@@ -1,84 +1,23 @@
-"""The registry: what it refuses at load, and what it says about data that does not fit."""
+"""The registry: what it knows, and what it says about data that does not fit."""
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, Field
+from ride_contracts import BASE, BOOKED, GOOD, MONEY, Write, violations
 
 from contracts.errors import ConfigurationError, ContractViolation, UnknownContract
 from contracts.registry import Registry
-
-BASE = "https://ride.example/contracts/"
-BOOKED: dict[str, Any] = {
-    "$schema": "https://json-schema.org/draft/2020-12/schema",
-    "$id": BASE + "ride/booked.v1.json",
-    "description": "A ride was booked: a driver is on the way.",
-    "type": "object",
-    "properties": {
-        "ride_id": {"type": "string", "format": "uuid"},
-        "fare": {"$ref": "../common/money.v1.json"},
-        "at": {"type": "string", "format": "date-time"},
-        "pickup": {"$ref": "#/$defs/place"},
-        "seats": {"type": "integer", "minimum": 1, "maximum": 6},
-    },
-    "required": ["ride_id", "fare"],
-    "additionalProperties": False,
-    "$defs": {"place": {"type": "object", "properties": {"zone": {"type": "string", "minLength": 1}}}},
-    "examples": [
-        {"ride_id": "0b5a3e0e-6d0b-4b1f-9a3e-2f6f5d1c7a11", "fare": {"amount": 12.5, "currency": "USD"}}
-    ],
-}
-MONEY: dict[str, Any] = {
-    "$id": BASE + "common/money.v1.json",
-    "description": "An amount of money.",
-    "type": "object",
-    "properties": {
-        "amount": {"type": "number", "minimum": 0, "multipleOf": 0.01},
-        "currency": {"type": "string", "pattern": "^[A-Z]{3}$"},
-    },
-    "required": ["amount", "currency"],
-    "examples": [{"amount": 1, "currency": "EUR"}],
-}
-GOOD: dict[str, Any] = BOOKED["examples"][0]
-
-Write = Callable[..., Path]
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    """Writes contracts by file name and gives their folder."""
-
-    def written(**files: Any) -> Path:
-        folder = tmp_path / "contracts"
-        for name, schema in files.items():
-            domain, _, rest = name.partition("__")
-            path = folder / domain / f"{rest.replace('__', '.')}.json"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(schema if isinstance(schema, str) else json.dumps(schema))
-        return folder
-
-    return written
 
 
 @pytest.fixture
 def registry(write: Write) -> Registry:
     """Two contracts, one of which refers to the other."""
     return Registry.load(write(ride__booked__v1=BOOKED, common__money__v1=MONEY))
-
-
-def violations(registry: Registry, data: Any, type: str = "ride.booked.v1") -> dict[str, tuple[str, str]]:
-    """What the registry says is wrong, by pointer."""
-    with pytest.raises(ContractViolation) as caught:
-        registry.validate(type, data)
-    assert caught.value.contract == type
-    return {one.pointer: (one.expected, one.got) for one in caught.value.violations}
 
 
 def test_a_type_is_named_after_its_file(registry: Registry) -> None:
@@ -280,78 +219,6 @@ def test_registries_merge(registry: Registry) -> None:
     clash.add("tip.v1", {"type": "string"})
     with pytest.raises(ConfigurationError, match=r"tip\.v1"):
         registry.merge(clash)
-
-
-@pytest.mark.parametrize(
-    ("schema", "message"),
-    [
-        ("{", "not JSON"),
-        ("[]", "JSON object"),
-        ({**MONEY, "$schema": "http://json-schema.org/draft-07/schema#"}, "/$schema"),
-        ({**MONEY, "type": "objekt"}, "at /type: not JSON Schema"),
-        ({**MONEY, "properties": {"a": {"minLength": -1}}}, "at /properties/a/minLength"),
-        ({**MONEY, "properties": {"a": {"pattern": "("}}}, "at /properties/a/pattern"),
-        ({**MONEY, "properties": {"a": {"format": "datetime"}}}, "Unknown format"),
-        ({name: value for name, value in MONEY.items() if name != "$id"}, "at /$id"),
-        ({**MONEY, "$id": "money"}, "absolute URI"),
-        ({**MONEY, "description": " "}, "at /description"),
-        ({**MONEY, "examples": []}, "at /examples"),
-        ({**MONEY, "examples": [MONEY["examples"][0], {"amount": 1}]}, "at /examples/1"),
-        ({**MONEY, "properties": {"a": {"$ref": "#/$defs/gone"}}}, "at /properties/a/$ref"),
-        ({**MONEY, "items": {"$ref": "https://elsewhere.example/x.json"}}, "nothing is fetched"),
-        ({**MONEY, "allOf": [{"$dynamicRef": "../ride/x.v1.json"}]}, "at /allOf/0/$dynamicRef"),
-    ],
-)
-def test_a_wrong_file_is_refused_with_its_place(write: Write, schema: Any, message: str) -> None:
-    """A contract that is wrong stops the start: the error names the file, the place and what to do."""
-    with pytest.raises(ConfigurationError) as caught:
-        Registry.load(write(common__money__v1=schema))
-    assert "money.v1.json" in str(caught.value)
-    assert message in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "name", ["ride/booked.json", "booked.v1.json", "ride/Booked.v1.json", "ride/booked.v0.json"]
-)
-def test_a_file_with_another_name_is_refused(tmp_path: Path, name: str) -> None:
-    """A file whose place says no type is an error, not silently left out."""
-    path = tmp_path / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(BOOKED))
-    with pytest.raises(ConfigurationError, match=r"v<major>\.json"):
-        Registry.load(tmp_path)
-
-
-def test_a_missing_folder_and_a_double_id_are_refused(tmp_path: Path, write: Write) -> None:
-    """A folder that is not there, and two contracts of one `$id`, are errors."""
-    with pytest.raises(ConfigurationError, match="no such folder"):
-        Registry.load(tmp_path / "nowhere")
-    with pytest.raises(ConfigurationError, match="already defined"):
-        Registry.load(write(common__money__v1=MONEY, common__cash__v1=MONEY))
-
-
-def test_a_reference_in_an_example_is_data(write: Write) -> None:
-    """A `$ref` inside `const`, `enum` or `examples` is not followed."""
-    schema = {
-        "$id": BASE + "x",
-        "description": "An odd one.",
-        "enum": [{"$ref": "nowhere"}],
-        "examples": [{"$ref": "nowhere"}],
-    }
-    registry = Registry.load(write(common__odd__v1=schema))
-    registry.validate("common.odd.v1", {"$ref": "nowhere"})
-
-
-def test_references_resolve_against_a_nested_id(write: Write) -> None:
-    """A subschema with an `$id` of its own changes what the references inside it are relative to."""
-    schema = {
-        "$id": BASE + "ride/nested.v1.json",
-        "description": "Nested.",
-        "properties": {"fare": {"$id": "../common/inner/", "allOf": [{"$ref": "../money.v1.json"}]}},
-        "examples": [{}],
-    }
-    registry = Registry.load(write(ride__nested__v1=schema, common__money__v1=MONEY))
-    assert set(violations(registry, {"fare": {"amount": 1}}, "ride.nested.v1")) == {"/fare/currency"}
 
 
 def test_several_threads_may_validate(registry: Registry) -> None:
