@@ -17,8 +17,12 @@ from sqlalchemy import func, select
 
 from orchestrator.catalog import Catalog
 from orchestrator.client import Client
+from orchestrator.context import StepContext
+from orchestrator.nodes import step
 from orchestrator.runtime import queues_of
+from orchestrator.wire import partition_of
 from store import tables
+from tests.orchestrator.flows import flow
 from tests.orchestrator.orchestrator_process import flows
 from tests.orchestrator.running import PARTITIONS_MADE, WORKSPACE, House, results_once, until
 
@@ -192,3 +196,31 @@ async def test_a_step_that_kills_its_process_is_parked_with_the_reason(street: S
     await client.retry(WORKSPACE, receipt.run_id, reason="mended", actor="ann")
     await street.house.until(receipt.run_id, "completed")
     assert orjson.loads((await street.house.run(receipt.run_id))["state"])["active"] == {}
+
+
+async def test_a_step_that_blocks_the_event_loop_does_not_cost_the_leases(street: Street) -> None:
+    """Trap 8: leases are renewed in a thread, so that a step may stop the loop for longer than a lease."""
+
+    async def rude(ctx: StepContext) -> None:
+        time.sleep(2.5)
+
+    made = flow(step(rude))
+    orchestrator = await street.house.orchestrate(made, lease=1.0, renew=0.1)
+
+    await street.spawn("rival", lease=1.0)
+
+    async def shared() -> bool:
+        return len(orchestrator.owned) == PARTITIONS_MADE // 2
+
+    await until(shared, lambda: "half of the partitions")
+    before = orchestrator.owned
+    key = next(
+        key
+        for key in map(str, range(1000))
+        if partition_of(Client.run_id(WORKSPACE, "f", key), PARTITIONS_MADE) in before
+    )
+    run_id = (await street.house.start(made, key)).run_id
+    await street.house.until(run_id, "completed")
+    rows = await street.house.rows(tables.partitions, owner=orchestrator.incarnation)
+    assert {row["id"]: row["epoch"] for row in rows} == before
+    assert (await street.house.types(run_id)).count("step_scheduled") == 1
