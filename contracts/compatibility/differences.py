@@ -173,29 +173,52 @@ class Comparing:
 
     def _combined(self, old: Shape, new: Shape, pointer: str) -> None:
         if old.criterion != new.criterion:
-            if new.criterion != "anyOf" and not (old.criterion == "allOf" and new.criterion == "oneOf"):
-                self.add("COMBINED_TYPE_CHANGED", pointer)
+            extended = _criterion_extended(old, new)
+            self.add("COMBINED_TYPE_EXTENDED" if extended else "COMBINED_TYPE_CHANGED", pointer)
+            if not extended:
                 return
-            self.add("COMBINED_TYPE_EXTENDED", pointer)
-        kind = "PRODUCT" if new.criterion == "allOf" else "SUM"
-        if len(old.members) != len(new.members):
-            word = "EXTENDED" if len(old.members) < len(new.members) else "NARROWED"
-            self.add(f"{kind}_TYPE_{word}", pointer)
-        if self._matched(old, new, pointer) < min(len(old.members), len(new.members)):
+        before, after = _distinct(old.members), _distinct(new.members)
+        if len(before) < len(after):
+            self.add("PRODUCT_TYPE_EXTENDED" if new.criterion == "allOf" else "SUM_TYPE_EXTENDED", pointer)
+        elif len(before) > len(after):
+            self.add("PRODUCT_TYPE_NARROWED" if old.criterion == "allOf" else "SUM_TYPE_NARROWED", pointer)
+        matched = self._matched(before, after, f"{pointer}/{old.criterion}")
+        for one in matched:
+            self.found += one.found
+        if len(matched) < min(len(before), len(after)):
             self.add("COMBINED_TYPE_SUBSCHEMAS_CHANGED", pointer)
 
-    def _matched(self, old: Shape, new: Shape, pointer: str) -> int:
-        """How many members of the one find one of their own in the other (maximum bipartite matching)."""
-        tried = [[self.tried(one, other, pointer).compatible for other in new.members] for one in old.members]
+    def _matched(self, old: list[Any], new: list[Any], pointer: str) -> list[Comparing]:
+        """As many pairs of compatible members as there are (maximum bipartite matching)."""
+        tried = [
+            [self.tried(one, other, f"{pointer}/{index}") for other in new] for index, one in enumerate(old)
+        ]
         partner: dict[int, int] = {}
 
         def place(index: int, visited: set[int]) -> bool:
-            for other, fits in enumerate(tried[index]):
-                if fits and other not in visited:
+            for other, one in enumerate(tried[index]):
+                if one.compatible and other not in visited:
                     visited.add(other)
                     if other not in partner or place(partner[other], visited):
                         partner[other] = index
                         return True
             return False
 
-        return sum(place(index, set()) for index in range(len(old.members)))
+        for index in range(len(old)):
+            place(index, set())
+        return [tried[index][other] for other, index in partner.items()]
+
+
+def _criterion_extended(old: Shape, new: Shape) -> bool:
+    """Whether another way of combining asks for no more than the one before."""
+    single = [len(one.members) == 1 for one in (old, new)]
+    return (
+        new.criterion == "anyOf"
+        or all(single)
+        or (single[0] and new.criterion == "oneOf")
+        or (single[1] and old.criterion == "allOf")
+    )
+
+
+def _distinct(members: Sequence[Any]) -> list[Any]:
+    return list({canonical(one.schema if isinstance(one, Shape) else one): one for one in members}.values())

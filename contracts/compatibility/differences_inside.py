@@ -16,6 +16,8 @@ _Schema = Mapping[str, Any]
 class Comparing(Protocol):
     """What a comparison of parts asks of the comparison of the whole."""
 
+    found: list[Any]
+
     def add(self, type: str, pointer: str) -> None:
         """Names a difference."""
 
@@ -38,8 +40,6 @@ def compare_objects(to: Comparing, old: _Schema, new: _Schema, pointer: str) -> 
         else:
             to.compare(before[name], after[name], place)
             _required(to, old, new, name, after[name], f"{pointer}/required/{escape(name)}")
-    for name in sorted({*new.get("required", ())} - {*before} - {*after}):
-        _required(to, old, new, name, True, f"{pointer}/required/{escape(name)}")
     _rest(
         to,
         old.get("additionalProperties", True),
@@ -51,7 +51,7 @@ def compare_objects(to: Comparing, old: _Schema, new: _Schema, pointer: str) -> 
 
 
 def _is_open(schema: _Schema) -> bool:
-    return not schema.get("patternProperties") and schema.get("additionalProperties", True) in (True, {})
+    return not schema.get("patternProperties") and schema.get("additionalProperties", True) is True
 
 
 def _covering(schema: _Schema, name: str) -> Any:
@@ -60,21 +60,16 @@ def _covering(schema: _Schema, name: str) -> Any:
         if fits("pattern", pattern, name):
             return one
     rest = schema.get("additionalProperties", True)
-    return None if rest is False else rest
-
-
-def _is_partial(schema: _Schema) -> bool:
-    return bool(schema.get("patternProperties")) or isinstance(schema.get("additionalProperties"), Mapping)
+    return None if isinstance(rest, bool) else rest
 
 
 def _property_removed(to: Comparing, removed: Any, new: _Schema, name: str, place: str) -> None:
     if _is_open(new):
         to.add("PROPERTY_REMOVED_FROM_OPEN_CONTENT_MODEL", place)
-    elif _is_partial(new):
-        cover = _covering(new, name)
-        covered = cover is not None and to.tried(removed, cover, place).compatible
-        word = "IS" if covered else "NOT"
-        to.add(f"PROPERTY_REMOVED_{word}_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", place)
+        return
+    cover = _covering(new, name)
+    if cover is not None:
+        _covered(to, removed, cover, "PROPERTY_REMOVED", place)
     elif removed is False:
         to.add("PROPERTY_WITH_FALSE_REMOVED_FROM_CLOSED_CONTENT_MODEL", place)
     else:
@@ -85,19 +80,23 @@ def _property_added(to: Comparing, added: Any, old: _Schema, new: _Schema, name:
     if _is_open(old):
         empty = added is True or added == {}
         to.add(f"PROPERTY_{'WITH_EMPTY_SCHEMA_' if empty else ''}ADDED_TO_OPEN_CONTENT_MODEL", place)
-        _required(to, old, new, name, added, place)
         return
-    if _is_partial(old):
-        cover = _covering(old, name)
-        covered = cover is None or to.tried(cover, added, place).compatible
-        word = "IS" if covered else "NOT"
-        to.add(f"PROPERTY_ADDED_{word}_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", place)
+    cover = _covering(old, name)
+    if cover is not None:
+        _covered(to, cover, added, "PROPERTY_ADDED", place)
     if name not in new.get("required", ()):
         to.add("OPTIONAL_PROPERTY_ADDED_TO_UNOPEN_CONTENT_MODEL", place)
     elif _has_default(added):
         to.add("REQUIRED_PROPERTY_WITH_DEFAULT_ADDED_TO_UNOPEN_CONTENT_MODEL", place)
     else:
         to.add("REQUIRED_PROPERTY_ADDED_TO_UNOPEN_CONTENT_MODEL", place)
+
+
+def _covered(to: Comparing, original: Any, update: Any, what: str, place: str) -> None:
+    """Whether the schema of a property, or an item, fits that of the rest on the other side."""
+    one = to.tried(original, update, place)
+    to.found += one.found
+    to.add(f"{what}_{'IS' if one.compatible else 'NOT'}_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", place)
 
 
 def _has_default(schema: Any) -> bool:
@@ -115,10 +114,10 @@ def _required(to: Comparing, old: _Schema, new: _Schema, name: str, schema: Any,
 def _rest(to: Comparing, old: Any, new: Any, what: str, pointer: str) -> None:
     """``additionalProperties`` or ``additionalItems``."""
     place = f"{pointer}/additional{what.capitalize()}"
-    if isinstance(old, Mapping) and isinstance(new, Mapping) and old and new:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
         to.compare(old, new, place)
         return
-    ranks = [0 if one is False else 2 if one is True or one == {} else 1 for one in (old, new)]
+    ranks = [1 if isinstance(one, Mapping) else 2 if one else 0 for one in (old, new)]
     if ranks[0] < ranks[1]:
         to.add(f"ADDITIONAL_{what}_{'ADDED' if ranks[0] == 0 else 'EXTENDED'}", place)
     elif ranks[0] > ranks[1]:
@@ -157,11 +156,12 @@ def compare_arrays(to: Comparing, old: _Schema, new: _Schema, pointer: str) -> N
     """Items in their places, what else there may be, and whether they differ."""
     if bool(old.get("uniqueItems")) != bool(new.get("uniqueItems")):
         to.add(f"UNIQUE_ITEMS_{'REMOVED' if old.get('uniqueItems') else 'ADDED'}", f"{pointer}/uniqueItems")
-    before, rest_before = _items(old)
-    after, rest_after = _items(new)
-    if not before and not after:
-        to.compare(rest_before, rest_after, f"{pointer}/items")
-        return
+    before, rest_before, all_before = _items(old)
+    after, rest_after, all_after = _items(new)
+    if all_before is not None and all_after is not None:
+        to.compare(all_before, all_after, f"{pointer}/items")
+    elif all_before is not all_after:
+        to.add("SCHEMA_ADDED" if all_before is None else "SCHEMA_REMOVED", f"{pointer}/items")
     for index in range(max(len(before), len(after))):
         place = f"{pointer}/items/{index}"
         if index >= len(after):
@@ -173,17 +173,19 @@ def compare_arrays(to: Comparing, old: _Schema, new: _Schema, pointer: str) -> N
     _rest(to, rest_before, rest_after, "ITEMS", pointer)
 
 
-def _items(schema: _Schema) -> tuple[list[Any], Any]:
-    """The schemas of the first items, and that of the rest."""
+def _items(schema: _Schema) -> tuple[list[Any], Any, Any]:
+    """The schemas of the first items, that of the rest, and that of all where none are told apart."""
     if isinstance(schema.get("items"), list):
-        return schema["items"], schema.get("additionalItems", True)
-    return list(schema.get("prefixItems", ())), schema.get("items", True)
+        return schema["items"], schema.get("additionalItems", True), None
+    if "prefixItems" in schema:
+        return list(schema["prefixItems"]), schema.get("items", True), None
+    return [], schema.get("additionalItems", True), schema.get("items")
 
 
 def _item(to: Comparing, what: str, item: Any, rest: Any, place: str) -> None:
     """An item that was added to, or removed from, the first: it is one of the rest on the other side."""
     preposition = "TO" if what == "ADDED" else "FROM"
-    if rest is True or rest == {}:
+    if rest is True:
         empty = what == "ADDED" and (item is True or item == {})
         to.add(f"ITEM_{'WITH_EMPTY_SCHEMA_' if empty else ''}{what}_{preposition}_OPEN_CONTENT_MODEL", place)
     elif rest is False:
@@ -191,5 +193,4 @@ def _item(to: Comparing, what: str, item: Any, rest: Any, place: str) -> None:
         to.add(f"ITEM_{'WITH_FALSE_' if gone else ''}{what}_{preposition}_CLOSED_CONTENT_MODEL", place)
     else:
         pair = (rest, item) if what == "ADDED" else (item, rest)
-        word = "IS" if to.tried(*pair, place).compatible else "NOT"
-        to.add(f"ITEM_{what}_{word}_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", place)
+        _covered(to, *pair, f"ITEM_{what}", place)

@@ -70,6 +70,7 @@ CASES: list[tuple[Any, Any, set[str]]] = [
         obj(additionalProperties=S),
         obj({"a": I}, additionalProperties=S),
         {
+            "TYPE_CHANGED",
             "PROPERTY_ADDED_NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL",
             "OPTIONAL_PROPERTY_ADDED_TO_UNOPEN_CONTENT_MODEL",
         },
@@ -77,12 +78,17 @@ CASES: list[tuple[Any, Any, set[str]]] = [
     (
         obj({"ab": I}, patternProperties={"^a": N}, additionalProperties=False),
         obj(patternProperties={"^a": N}, additionalProperties=False),
-        {"PROPERTY_REMOVED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL"},
+        {"PROPERTY_REMOVED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", "TYPE_EXTENDED"},
     ),
     (
         obj({"b": I}, patternProperties={"^a": N}, additionalProperties=False),
         obj(patternProperties={"^a": N}, additionalProperties=False),
-        {"PROPERTY_REMOVED_NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL"},
+        {"PROPERTY_REMOVED_FROM_CLOSED_CONTENT_MODEL"},
+    ),
+    (
+        obj({"ab": S}, patternProperties={"^a": N}, additionalProperties=False),
+        obj(patternProperties={"^a": N}, additionalProperties=False),
+        {"PROPERTY_REMOVED_NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", "TYPE_CHANGED"},
     ),
     (obj({"a": S}), obj({"a": S}, required=["a"]), {"REQUIRED_ATTRIBUTE_ADDED"}),
     (obj({"a": S}, required=["a"]), obj({"a": S}), {"REQUIRED_ATTRIBUTE_REMOVED"}),
@@ -97,6 +103,12 @@ CASES: list[tuple[Any, Any, set[str]]] = [
     (obj(dependencies={"a": S}), obj(), {"DEPENDENCY_SCHEMA_REMOVED"}),
     (arr(), arr(maxItems=3), {"MAX_ITEMS_ADDED"}),
     (arr(), arr(uniqueItems=True), {"UNIQUE_ITEMS_ADDED"}),
+    (arr(), arr(items=N), {"SCHEMA_ADDED"}),
+    (arr(items=N), arr(), {"SCHEMA_REMOVED"}),
+    (obj({"a": S}), obj({"a": S, "b": S}, required=["b"]), {"PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL"}),
+    ({"allOf": [S]}, {"oneOf": [S]}, {"COMBINED_TYPE_EXTENDED"}),
+    ({"anyOf": [I, S]}, {"anyOf": [N, S]}, {"TYPE_EXTENDED"}),
+    ({"anyOf": [I, I, S]}, {"anyOf": [I, S]}, set()),
     (arr(items=I), arr(items=N), {"TYPE_EXTENDED"}),
     (
         arr(items=[S], additionalItems=False),
@@ -118,7 +130,7 @@ CASES: list[tuple[Any, Any, set[str]]] = [
     (
         arr(items=[S, I], additionalItems=N),
         arr(items=[S], additionalItems=N),
-        {"ITEM_REMOVED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL"},
+        {"ITEM_REMOVED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", "TYPE_EXTENDED"},
     ),
     (arr(items=[S]), arr(items=[S], additionalItems=False), {"ADDITIONAL_ITEMS_REMOVED"}),
     ({"enum": ["a"]}, {"enum": ["a", "b"]}, {"ENUM_ARRAY_EXTENDED"}),
