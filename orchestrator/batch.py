@@ -36,6 +36,7 @@ from orchestrator.happenings import (
     TimerFired,
 )
 from orchestrator.journal import Change, Commit, Post
+from orchestrator.nodes import Step
 from orchestrator.run import Run
 from orchestrator.turn import Decision, Rules
 
@@ -83,6 +84,22 @@ class Batch:
             case _:
                 log.warning("no_such_run", run=run_id, happening=type(happening).__name__)
         return True
+
+    def stranger(self, run_id: str, happening: Happening) -> str | None:
+        """Why a reply is not taken: another service sent it than the one that was asked. None if it is."""
+        run = self.runs.get(run_id)
+        if run is None or not isinstance(happening, StepFinished | StepFailed) or happening.by is None:
+            return None
+        flow = self.catalog.find(run.flow, run.version)
+        place = flow.plan.places.get(happening.node) if flow is not None else None
+        if place is None or not isinstance(place.node, Step):
+            return None
+        asked = f"/services/{place.node.at}"
+        return (
+            None
+            if happening.by == asked
+            else f"{happening.by!r} answers for step {happening.node!r} of {asked!r}"
+        )
 
     def mark(self, run_id: str, message_id: str) -> None:
         """Remember that a run has taken a message, in the same commit."""

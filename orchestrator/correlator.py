@@ -15,6 +15,7 @@ from contracts.errors import (
     BusError,
     ContractError,
     ContractViolation,
+    ForgedMessage,
     MalformedMessage,
     StoreError,
     UnknownContract,
@@ -22,10 +23,8 @@ from contracts.errors import (
 from orchestrator import wire
 from orchestrator.catalog import Catalog
 from orchestrator.flow import run_id_of
-from store import tables
-from store.bulk import insert_rows
 from store.database import Database
-from store.quarantine import quarantined
+from store.quarantine import hold, quarantined
 
 __all__ = ["Correlator", "event_queues"]
 
@@ -106,14 +105,14 @@ class Correlator:
         for delivery in deliveries:
             event: Event | None = None
             try:
+                if delivery.refusal is not None:
+                    raise delivery.refusal
                 event = event_of(delivery.message)
                 outgoing.extend(self._addressed(event))
             except ContractError as error:
                 refused.append(self._refusal(delivery, event, error))
         if refused:
-            await self._database.write(
-                lambda connection: insert_rows(connection, tables.quarantine, refused, on_conflict="ignore")
-            )
+            await self._database.write(lambda connection: hold(connection, refused))
         if outgoing:
             await self._bus.publish(*outgoing)
 
@@ -145,7 +144,7 @@ class Correlator:
         log.warning("event_quarantined", message=message.id, error=str(error))
         return quarantined(
             queue=delivery.queue,
-            reason=reasons.get(type(error), "malformed"),
+            reason=error.code if isinstance(error, ForgedMessage) else reasons.get(type(error), "malformed"),
             detail=str(error),
             workspace=event.workspace if event else "",
             message_id=message.id,

@@ -52,13 +52,14 @@ class StartRequested:
 
 @dataclass(frozen=True, slots=True)
 class StepFinished:
-    """A step or a compensation is done. ``dispatch`` is None in a service's reply."""
+    """A step or a compensation is done. ``dispatch`` is None in a service's reply, ``by`` is who sent it."""
 
     node: str
     attempt: int
     result: Any
     dispatch: int | None = None
     back: bool = False
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class StepFailed:
     retry_after: float | None = None
     dispatch: int | None = None
     back: bool = False
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from typing import Any
 
 from bus.envelope import event_of
 from bus.port import Delivery
-from contracts.errors import MalformedMessage
+from contracts.errors import ContractError, ForgedMessage, MalformedMessage
 from orchestrator import wire
 from orchestrator.happenings import Happening
 from store.quarantine import quarantined
 
-__all__ = ["Arrival", "Inbox"]
+__all__ = ["Arrival", "Inbox", "refusal"]
 
 _FLUSH = 0.5  # seconds until confirmed outbox rows are deleted when nothing else is committed
 
@@ -37,21 +37,28 @@ class Arrival:
             raise MalformedMessage("an arrival is a delivery or a happening")
         event = None
         try:
+            if delivery.refusal is not None:
+                raise delivery.refusal
             event = event_of(delivery.message)
             return wire.read(event, partition)
-        except MalformedMessage as error:
-            message = delivery.message
-            return quarantined(
-                queue=delivery.queue,
-                reason="malformed",
-                detail=str(error),
-                workspace=event.workspace if event else "",
-                message_id=message.id,
-                content_type=message.content_type,
-                headers=message.headers,
-                body=message.body,
-                at=now,
-            )
+        except ContractError as error:
+            return refusal(delivery, error, now, workspace=event.workspace if event else "")
+
+
+def refusal(delivery: Delivery, error: ContractError, now: float, *, workspace: str) -> dict[str, Any]:
+    """The row of ``quarantine`` of what a partition does not take."""
+    message = delivery.message
+    return quarantined(
+        queue=delivery.queue,
+        reason=error.code if isinstance(error, ForgedMessage) else "malformed",
+        detail=str(error),
+        workspace=workspace,
+        message_id=message.id,
+        content_type=message.content_type,
+        headers=message.headers,
+        body=message.body,
+        at=now,
+    )
 
 
 class Inbox:

@@ -24,6 +24,7 @@ from orchestrator.run import Run
 from store import tables
 from store.bulk import delete_rows, insert_rows, select_rows, update_rows
 from store.database import Database
+from store.quarantine import hold
 
 __all__ = ["Change", "Commit", "Journal", "Knowledge", "Post", "Question"]
 
@@ -195,7 +196,7 @@ def _write(connection: Connection, commits: list[Commit]) -> None:
     published = [(commit.partition, position) for commit in commits for position in commit.published]
     delete_rows(connection, tables.outbox, published)
     refused = [row for commit in commits for row in commit.refused]
-    insert_rows(connection, tables.quarantine, refused, on_conflict="ignore")
+    hold(connection, refused)
 
 
 def _write_timers(connection: Connection, changes: list[Change]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import structlog
 
 from bus.port import Bus, Delivery, Outgoing, Subscription
-from contracts.errors import BusError, Fenced, StoreError
+from contracts.errors import BusError, Fenced, ForgedMessage, StoreError
 from orchestrator import wire
 from orchestrator.announcer import Announcer
 from orchestrator.batch import Batch
@@ -27,7 +27,7 @@ from orchestrator.happenings import (
     TimerFired,
     mark_of,
 )
-from orchestrator.inbox import Arrival, Inbox
+from orchestrator.inbox import Arrival, Inbox, refusal
 from orchestrator.journal import Commit, Journal, Knowledge, Question
 from orchestrator.relay import Relay
 from orchestrator.run import Run
@@ -232,7 +232,12 @@ class Partition:
                 if (run_id, mark) in taken:
                     continue
                 taken.add((run_id, mark))
-            if batch.take(run_id, happening):
+            stranger = batch.stranger(run_id, happening)
+            if stranger is not None and arrival.delivery is not None:
+                forged = ForgedMessage("wrong-source", stranger)
+                workspace = batch.runs[run_id].workspace
+                batch.commit.refused.append(refusal(arrival.delivery, forged, batch.now, workspace=workspace))
+            elif batch.take(run_id, happening):
                 if mark is not None:
                     batch.mark(run_id, mark)
             elif arrival.delivery is not None:

@@ -202,7 +202,7 @@ def _read_reply(event: Event) -> Happening:
     back = (event.causation or "").endswith(_BACK)
     data = event.data
     if data["outcome"] == "done":
-        return StepFinished(node, attempt, data["result"], back=back)
+        return StepFinished(node, attempt, data["result"], back=back, by=event.source)
     if data["outcome"] not in ("refused", "failed"):
         raise MalformedMessage(f"a reply's outcome is done, refused or failed, not {data['outcome']!r}")
     return StepFailed(
@@ -213,6 +213,7 @@ def _read_reply(event: Event) -> Happening:
         definite=data["outcome"] == "refused",
         retry_after=None if data.get("retry_after") is None else float(data["retry_after"]),
         back=back,
+        by=event.source,
     )
 
 

@@ -21,7 +21,7 @@ class BurialDesk:
 
     async def process(self, delivery: Delivery) -> None:
         """Keep one; it may be acked when this returns."""
-        admitted = self._means.intake.admit(delivery.message, self._types)
+        admitted = self._means.intake.admit(delivery, self._types)
         detail = "the broker gave it up: delivered again and again, and never settled"
         if isinstance(admitted, Accepted):
             refused = Refused("undeliverable", detail, admitted.event)

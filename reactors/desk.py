@@ -60,7 +60,7 @@ class Desk(ABC):
 
         Waits out a store or a bus that is away. Cancelled, it gives the claim back.
         """
-        admitted = self.means.intake.admit(delivery.message, self.types)
+        admitted = self.means.intake.admit(delivery, self.types)
         if isinstance(admitted, Refused):
             await self.refuse(delivery, admitted)
             return

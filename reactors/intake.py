@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 from bus.envelope import event_of
-from bus.port import Message
+from bus.port import Delivery
 from contracts.envelope import Event
-from contracts.errors import ContractError, ContractViolation, MalformedMessage, UnknownContract
+from contracts.errors import ContractViolation, ForgedMessage, MalformedMessage, UnknownContract
 from contracts.registry import Registry
 
-__all__ = ["Accepted", "Intake", "Refused", "Verify"]
-
-# Raises ContractError when the message is not what its source signed; called before the payload is decoded.
-Verify: TypeAlias = Callable[[Message, Event], None]
+__all__ = ["Accepted", "Intake", "Refused"]
 
 MOST_ATTRIBUTE = 512  # characters; what is searched by is indexed, and an index has its limits
 
@@ -37,27 +33,23 @@ class Refused:
 
 
 class Intake:
-    """Reads, verifies and validates, in this order. Without workspace an event gets the default, if any."""
+    """Reads and validates what the bus has verified. Without workspace an event gets the default, if any."""
 
-    def __init__(self, registry: Registry, *, default_workspace: str | None, verify: Verify | None) -> None:
+    def __init__(self, registry: Registry, *, default_workspace: str | None) -> None:
         self._registry = registry
         self._default_workspace = default_workspace
-        self._verify = verify
 
-    def admit(self, message: Message, types: Collection[str]) -> Accepted | Refused:
+    def admit(self, delivery: Delivery, types: Collection[str]) -> Accepted | Refused:
         """Whether a message on a queue for these types may be handled. Never raises."""
+        if isinstance(delivery.refusal, ForgedMessage):
+            return Refused(delivery.refusal.code, str(delivery.refusal))
         try:
-            event = event_of(message)
+            event = event_of(delivery.message)
         except MalformedMessage as error:
             return Refused("malformed", str(error))
         unfit = _unfit(event)
         if unfit:
             return Refused("malformed", unfit)
-        if self._verify is not None:
-            try:
-                self._verify(message, event)
-            except ContractError as error:
-                return Refused("unverified", str(error))
         if not event.workspace:
             if self._default_workspace is None:
                 return Refused(

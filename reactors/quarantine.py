@@ -12,9 +12,8 @@ from bus.port import Message
 from contracts.envelope import derive_id
 from reactors.intake import Refused
 from reactors.text import headers_json, storable
-from store.bulk import insert_rows
 from store.database import Database
-from store.tables import quarantine
+from store.quarantine import hold
 
 __all__ = ["Quarantine"]
 
@@ -42,7 +41,7 @@ class Quarantine:
 
     def _put_all(self, conn: Connection, rows: list[dict[str, Any]]) -> list[None]:
         now = float(conn.execute(select(self._now)).scalar_one())
-        insert_rows(conn, quarantine, [{**row, "received_at": now} for row in rows], on_conflict="ignore")
+        hold(conn, [{**row, "received_at": now} for row in rows])
         return [None] * len(rows)
 
 

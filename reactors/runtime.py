@@ -20,7 +20,7 @@ from reactors.consumer import Consumer
 from reactors.desk import Desk, Means
 from reactors.feed import Feed
 from reactors.inbox import MOST_CRASHES, Inbox
-from reactors.intake import Intake, Verify
+from reactors.intake import Intake
 from reactors.presence import Presence
 from reactors.quarantine import Quarantine
 from reactors.reacting import ReactorDesk
@@ -43,7 +43,7 @@ class ReactorRuntime:
     ``source``: what emitted events name as their source, before ``/reactors/<name>``. ``incarnation``:
     this runtime's id in ``processes``, never used twice. ``database_url``: the same database, for the
     heartbeat's own connection; None for one in memory. ``prefetch``: messages held per queue; None is
-    twice its concurrency. ``verify`` is called on the bytes, before the payload is decoded.
+    twice its concurrency.
     ``most_crashes``: after so many a message that takes its workers down is a dead letter.
     """
 
@@ -63,7 +63,6 @@ class ReactorRuntime:
         clock: Callable[[], float] = time.time,
         rng: Callable[[], float] = random.random,
         prefetch: int | None = None,
-        verify: Verify | None = None,
         most_crashes: int = MOST_CRASHES,
     ) -> None:
         self._reactors = [reactor_of(reactor) for reactor in reactors]
@@ -73,7 +72,7 @@ class ReactorRuntime:
         self._means = Means(
             bus=bus,
             inbox=Inbox(database, incarnation=incarnation, most_crashes=most_crashes),
-            intake=Intake(registry, default_workspace=default_workspace, verify=verify),
+            intake=Intake(registry, default_workspace=default_workspace),
             quarantine=Quarantine(database),
             feed=self._feed,
             registry=registry,

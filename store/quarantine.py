@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
+from sqlalchemy import Connection
 
 from contracts.envelope import derive_id
+from store.bulk import insert_rows
+from store.tables import quarantine
 
-__all__ = ["quarantined"]
+__all__ = ["hold", "quarantined"]
 
 _MOST_TEXT = 4_000
 
@@ -41,6 +44,19 @@ def quarantined(
         "received_at": at,
         "status": "held",
     }
+
+
+def hold(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keep rows in quarantine; again is harmless.
+
+    What was released or discarded and is refused again is held again: it was taken off its queue again.
+    """
+    insert_rows(conn, quarantine, rows, on_conflict="ignore")
+    q = quarantine.c
+    ids = [row["id"] for row in rows]
+    if ids:
+        again = quarantine.update().where(q.id.in_(ids), q.status != "held")
+        conn.execute(again.values(status="held", received_at=rows[-1]["received_at"]))
 
 
 def _shown(value: object) -> object:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from bus.port import Message
+from bus.signed import SignedBus, Signing
 from contracts.envelope import Event
-from contracts.errors import ContractError
+from contracts.keyring import Keyring
 from reactors.reactor import reacts_to
 from store.tables import quarantine, reactions
 from tests.reactors.world import AUTHORIZE, BOOKED, WORKSPACE, World, booked, headers_of
@@ -102,16 +102,24 @@ async def test_the_default_workspace(world: World) -> None:
 
 
 async def test_what_is_not_verified(world: World) -> None:
-    """Verification sees the bytes first, and the workspace of a forged message is not believed."""
+    """What the bus refuses is not decoded, and the workspace of a forged message is not believed."""
+    inner, world.bus = world.bus, SignedBus(world.bus, Signing("strict", Nobody(), lambda: None, None))
+    await world.run(notify)
+    world.bus = inner
+    await world.publish(booked())
+    (row,) = await world.until_rows(quarantine, 1)
+    assert (row["reason"], row["workspace"]) == ("unsigned", "")
+    await world.until_empty(QUEUE)
+    assert await world.rows(reactions) == []
 
-    def verify(message: Message, event: Event) -> None:
-        if event.source == "/forged":
-            raise ContractError("signature does not fit")
 
-    await world.run(notify, verify=verify)
-    await world.publish(replace(booked(), source="/forged"))
-    (row,) = await quarantined(world)
-    assert (row["reason"], row["workspace"]) == ("unverified", "")
+class Nobody:
+    """A keyring without keys."""
+
+    def keyring(self) -> Keyring:
+        return Keyring()
+
+    look_again = keyring
 
 
 async def test_what_the_broker_gave_up(world: World) -> None:
