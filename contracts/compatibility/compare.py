@@ -16,6 +16,7 @@ import jsonschema_rs
 from contracts.compatibility.arrays import arrays
 from contracts.compatibility.budget import Budget, OutOfBudget
 from contracts.compatibility.cycles import refuse_cycles
+from contracts.compatibility.draft4 import modernised
 from contracts.compatibility.effort import affordable
 from contracts.compatibility.formula import Schema
 from contracts.compatibility.guess import guesses, hints
@@ -54,7 +55,7 @@ def compare(
 ) -> Verdict:
     """Whether the reader accepts all that the writer may write. Never raises; takes ``seconds`` at most.
 
-    Schemas are JSON Schema of drafts 7, 2019-09 or 2020-12, as ``$schema`` says (2020-12 where neither
+    Schemas are JSON Schema of drafts 4, 7, 2019-09 or 2020-12, as ``$schema`` says (2020-12 where neither
     says, or 7 for a list of ``items``). ``…_resources`` are what their references may lead to, by URI;
     nothing is fetched.
     """
@@ -87,7 +88,7 @@ class _Sides:
         self._writer = _side("writer", Validator, self._schemas[0], drafts[0], writer_resources)
         self._reader = _side("reader", Validator, self._schemas[1], drafts[1], reader_resources)
         self._roots = tuple(
-            Document(*one, budget).root
+            _document(*one, budget).root
             for one in zip(self._schemas, drafts, (writer_resources, reader_resources), strict=True)
         )
         if not self._same:
@@ -154,6 +155,12 @@ class _Sides:
         for value in values:
             self._budget.check()
             yield value
+
+
+def _document(schema: Any, draft: str, resources: dict[str, Any], budget: Budget) -> Document:
+    if draft == "4":
+        return Document(modernised(_clone(schema)), "7", resources, budget)
+    return Document(schema, draft, resources, budget)
 
 
 def _side(name: str, made: Callable[..., Validator], *arguments: Any) -> Validator:

@@ -21,6 +21,7 @@ __all__ = ["DRAFTS", "Document", "Node", "NotUnderstood", "canonical", "draft_of
 DRAFTS: dict[str, Specification[Any]] = {"7": DRAFT7, "2019-09": DRAFT201909, "2020-12": DRAFT202012}
 _OLD = "http://json-schema.org/draft-0"
 _NAMED = {
+    "http://json-schema.org/draft-04/schema": "4",
     "http://json-schema.org/draft-06/schema": "7",
     "http://json-schema.org/draft-07/schema": "7",
     "https://json-schema.org/draft/2019-09/schema": "2019-09",
@@ -115,25 +116,27 @@ def draft_of(schema: Any, otherwise: str | None = None) -> str:
     """The draft of a schema: ``$schema`` says, else what it looks like. Raises NotUnderstood."""
     named = schema.get("$schema") if isinstance(schema, dict) else None
     if named is None:
-        return otherwise or ("7" if _looks_old(schema) else "2020-12")
+        return otherwise or _looks_like(schema)
     draft = _NAMED.get(str(named).rstrip("#").replace("https://json-schema.org/draft-0", _OLD))
     if draft is None:
-        raise NotUnderstood(f"$schema {str(named)[:80]!r} is not one of the drafts 7, 2019-09 and 2020-12")
+        raise NotUnderstood(f"$schema {str(named)[:80]!r} is not one of the drafts 4, 7, 2019-09 and 2020-12")
     return draft
 
 
-def _looks_old(schema: Any) -> bool:
-    """Whether it can't be meant as 2020-12: a list of ``items`` is the tuple form of old."""
-    waiting = [schema]
+def _looks_like(schema: Any) -> str:
+    """The draft of a schema that names none: 2020-12, unless its form is only valid in an older one."""
+    waiting, looks = [schema], "2020-12"
     while waiting:
         found = waiting.pop()
         if isinstance(found, Mapping):
-            if isinstance(found.get("items"), list):
-                return True
+            if isinstance(found.get("exclusiveMinimum", found.get("exclusiveMaximum")), bool):
+                return "4"
+            # A list of items is the tuple form of old.
+            looks = "7" if isinstance(found.get("items"), list) else looks
             waiting.extend(found.values())
         elif isinstance(found, list):
             waiting.extend(found)
-    return False
+    return looks
 
 
 class Document:

@@ -9,6 +9,7 @@ import pytest
 
 from contracts.compatibility import Compatible, Incompatible, Unknown, compare
 
+DRAFT4 = "http://json-schema.org/draft-04/schema#"
 DRAFT7 = "http://json-schema.org/draft-07/schema#"
 DRAFT2019 = "https://json-schema.org/draft/2019-09/schema"
 
@@ -156,6 +157,11 @@ NARROWER: list[tuple[Any, Any]] = [
         {"$schema": DRAFT2019, "type": "object", "properties": {"v": N, "next": {"$recursiveRef": "#"}}},
     ),
     ({"$schema": DRAFT7, "type": "object", "required": ["a"]}, {"$schema": DRAFT2019, "type": "object"}),
+    (
+        {"$schema": DRAFT4, "type": "number", "minimum": 5, "exclusiveMinimum": True},
+        {"$schema": DRAFT4, "type": "number", "minimum": 5, "const": "no keyword of draft 4"},
+    ),
+    ({**N, "maximum": 5, "exclusiveMaximum": True}, {**N, "maximum": 5, "exclusiveMaximum": False}),
 ]
 
 EQUAL: list[tuple[Any, Any]] = [
@@ -207,18 +213,24 @@ APART: list[tuple[Any, Any]] = [
 ]
 
 
+def draft_of(*schemas: Any) -> str | None:
+    """The draft that is named, or that the form of a schema is only valid in."""
+    some = [one for one in schemas if isinstance(one, dict)]
+    if any("$schema" in one for one in some):
+        return next(one["$schema"] for one in some if "$schema" in one)
+    if any(isinstance(one.get("exclusiveMaximum"), bool) for one in some):
+        return DRAFT4
+    return DRAFT7 if any(isinstance(one.get("items"), list) for one in some) else None
+
+
 def refuted(writer: Any, reader: Any) -> Incompatible:
     """The refutation, confirmed here once more with the validators of each schema's own draft."""
     verdict = compare(writer, reader)
     assert isinstance(verdict, Incompatible), verdict
-    drafts = [one.get("$schema") if isinstance(one, dict) else None for one in (writer, reader)]
-    old = [isinstance(one, dict) and isinstance(one.get("items"), list) for one in (writer, reader)]
-    named = next((draft for draft in drafts if draft), DRAFT7 if any(old) else None)
     accepted = []
-    for schema, draft in zip((writer, reader), drafts, strict=True):
-        full = (
-            {"$schema": draft or named, **schema} if isinstance(schema, dict) and (draft or named) else schema
-        )
+    for schema in (writer, reader):
+        draft = draft_of(schema) or draft_of(writer, reader)
+        full = {"$schema": draft, **schema} if isinstance(schema, dict) and draft else schema
         validator = jsonschema_rs.validator_for(full, validate_formats=True, offline=True)
         accepted.append(validator.is_valid(verdict.counterexample))
     assert accepted == [True, False]
