@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import orjson
@@ -43,6 +43,10 @@ class Executor:
     def at_work(self) -> int:
         """How many attempts are in hand."""
         return len(self._tasks)
+
+    def works_for(self, run_ids: Container[str]) -> bool:
+        """Whether any attempt of these runs is in hand."""
+        return any(run_id in run_ids for run_id, _ in self._tasks)
 
     def dispatch(self, run: Run, flow: Flow, order: Dispatch, report: Report) -> None:
         """Start an attempt; ``report(run_id, outcome)`` is called when it has ended."""

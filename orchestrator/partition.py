@@ -110,7 +110,8 @@ class Partition:
             await self._subscription.close()
         await self._timers.stop()
         if grace > 0:
-            await self._inbox.idle(lambda: not any(run.busy for run in self._runs.values()), grace)
+            # What is at work may end; what would come next is the next owner's to start.
+            await self._inbox.idle(lambda: not self._shop.executor.works_for(self._runs), grace)
             await self._relay.stop(grace)
         for task in self._tasks:
             task.cancel()
