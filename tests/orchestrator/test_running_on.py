@@ -1,0 +1,196 @@
+"""What comes between a run and its end: operators, children, bad messages, new versions, lost owners."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+from sqlalchemy import update
+
+from contracts.errors import Retryable, RunEnded, Terminal
+from contracts.retry import Retry
+from orchestrator.client import Client
+from orchestrator.context import StepContext
+from orchestrator.nodes import call, parallel, step, wait
+from orchestrator.wire import partition_of, partition_queue
+from reactors.service import CommandContext, Service
+from store import tables
+from tests.orchestrator.flows import flow, here
+from tests.orchestrator.running import PARTITIONS_MADE, WORKSPACE, House
+
+SOON = Retry(attempts=3, first=0.02, factor=1, jitter=0)
+
+
+async def test_a_stuck_run_goes_on_and_an_ended_one_is_made_again(house: House) -> None:
+    """Retry after the cause is gone; a rerun is a new run, linked, and once for two who ask at once."""
+    broken = [True]
+
+    async def fragile(ctx: StepContext) -> str:
+        if broken[0]:
+            raise Terminal("broken", code="broken")
+        return "mended"
+
+    made = flow(here("a"), here("p", pivot=True), step(fragile))
+    await house.orchestrate(made)
+    client = await house.client(made)
+    run_id = (await house.start(made, "k1")).run_id
+    run = await house.until(run_id, "stuck")
+    assert "broken" in run["waiting"]
+    with pytest.raises(RunEnded, match="pivot"):
+        await client.cancel(WORKSPACE, run_id, reason="", actor="ann")
+    broken[0] = False
+    assert await client.retry(WORKSPACE, run_id, reason="mended", actor="ann") == run_id
+    await house.until(run_id, "completed")
+
+    before = await house.history(run_id)
+    again = await asyncio.gather(
+        *(
+            client.retry(WORKSPACE, run_id, from_node="fragile", reason="again", actor=who)
+            for who in ("ann", "bob")
+        )
+    )
+    assert again[0] == again[1] != run_id
+    run = await house.until(again[0], "completed")
+    assert run["linked_from"] == run_id
+    assert [f["node"] for f in await house.history(again[0]) if f["type"] == "step_completed"] == ["fragile"]
+    after = await house.history(run_id)
+    assert after[: len(before)] == before
+    assert [fact["type"] for fact in after[len(before) :]] == ["rerun_started"]
+    assert len(await house.rows(tables.runs)) == 2
+
+
+async def test_a_child_is_run_and_two_calls_of_one_child_do_not_hang(house: House) -> None:
+    """The result comes back; the second call of the same key is told that it is taken."""
+    child = flow(here("x"), name="child", result={"n": "$.input.n"})
+    made = flow(
+        call("child", {"id": "$.input.id", "n": 3}, name="one"),
+        call("child", {"id": "$.input.id", "n": 3}, name="two"),
+        result={"n": "$.one.n"},
+    )
+    single = flow(call("child", {"id": "$.input.id", "n": 4}, name="one"), name="g", result={"n": "$.one.n"})
+    await house.orchestrate(made, single, child)
+    run = await house.until((await house.start(single, "k1")).run_id, "completed")
+    assert orjson.loads(run["result"]) == {"n": 4}
+    run = await house.until((await house.start(made, "k2")).run_id, "failed")
+    assert "already run by another" in run["error"]
+
+
+async def test_branches_run_at_the_same_time(house: House) -> None:
+    """Each waits until the other has begun."""
+    began: set[str] = set()
+    both = asyncio.Event()
+
+    async def meet(ctx: StepContext) -> None:
+        began.add(ctx.node)
+        if len(began) == 2:
+            both.set()
+        await both.wait()
+
+    made = flow(parallel([step(meet, name="l")], [step(meet, name="r")]))
+    await house.orchestrate(made)
+    await house.until((await house.start(made, "k1")).run_id, "completed")
+
+
+async def test_what_is_no_message_is_quarantined_and_the_partition_goes_on(house: House) -> None:
+    """Bytes, wrong types, missing fields, a reply that says nothing."""
+    made = flow(here("a"))
+    await house.orchestrate(made)
+    partition = partition_of(Client.run_id(WORKSPACE, "f", "k1"), PARTITIONS_MADE)
+    event: dict[str, str | int] = {
+        "cloudEvents:specversion": "1.0",
+        "cloudEvents:id": "1",
+        "cloudEvents:source": "/x",
+    }
+    await house.put(partition, b"\xff\x00 nothing")
+    await house.put(partition, b"{}", {**event, "cloudEvents:type": "antiphon.start.v1"})
+    await house.put(partition, b"[]", {**event, "cloudEvents:type": "antiphon.cancel.v1"})
+    await house.put(partition, b"{", {**event, "cloudEvents:type": "antiphon.event.v1"})
+    await house.put(partition, b'{"run_id":"r"}', {**event, "cloudEvents:type": "antiphon.jump.v1"})
+    reply = {**event, "cloudEvents:type": "antiphon.reply.v1", "cloudEvents:runid": "r"}
+    await house.put(partition, b'{"outcome":"maybe"}', reply)
+    await house.until((await house.start(made, "k1")).run_id, "completed")
+    held = await house.rows(tables.quarantine)
+    assert len(held) == 6
+    assert {row["reason"] for row in held} == {"malformed"}
+    assert {row["queue"] for row in held} == {partition_queue(partition).name}
+
+
+async def test_an_event_off_contract_or_without_a_key_is_quarantined(house: House) -> None:
+    """At the door of the calling half; the next event is not held up."""
+    made = flow(wait("x.done.v1", by="id", name="w"))
+    await house.orchestrate(made)
+    run_id = (await house.start(made, "k1")).run_id
+    await house.publish("x.done.v1", 7)  # type: ignore[arg-type]
+    await house.publish("x.done.v1", "k1", workspace="")
+    await house.publish("x.done.v1", "k1")
+    await house.until(run_id, "completed")
+    reasons = sorted(row["reason"] for row in await house.rows(tables.quarantine))
+    assert reasons == ["malformed", "off-contract"]
+
+
+async def test_a_timer_that_was_moved_outlives_its_first_time(house: House) -> None:
+    """A stale firing must not take the row of the later one with it, or nothing would ever wake the run."""
+    made = flow(step("hold", at="bank", command="bank.hold.v1", data={"id": "$.input.id"}, timeout="200ms"))
+    bank = Service("bank")
+
+    @bank.handles("bank.hold.v1")
+    async def hold(data: dict[str, Any], ctx: CommandContext) -> None:
+        if ctx.attempt == 1:
+            raise Retryable("later", retry_after=3600)
+
+    await house.bus.declare(bank.queue())
+    await house.serve(bank)
+    await house.orchestrate(made)
+    run_id = (await house.start(made, "k1")).run_id
+    await house.until_fact(run_id, "step_failed", "hold")
+    await asyncio.sleep(0.6)  # past the first attempt's timeout
+    rows = await house.rows(tables.timers, run_id=run_id)
+    assert [row["name"] for row in rows] == ["hold"]
+    assert orjson.loads((await house.run(run_id))["state"])["active"]["hold"]["retry_at"] == rows[0]["due_at"]
+
+
+async def test_a_run_ends_on_the_version_that_it_was_started_with(house: House) -> None:
+    """A new version is for new runs; one that is not deployed here yet waits and is not lost."""
+    old = flow(here("a"), wait(signal="go"), here("b"))
+    new = flow(here("a2"), here("b2"), version=2)
+    await house.orchestrate(old)
+    run_id = (await house.start(old, "k1")).run_id
+    await house.until_fact(run_id, "wait_started", "go")
+    await house.stop_first()
+    await house.orchestrate(old, new)
+    client = await house.client(old, new)
+    receipt = await client.start(WORKSPACE, "f", {"id": "k2"}, start_id="s-new", wait=20)
+    await client.signal(WORKSPACE, run_id, "go", None, signal_id="1", actor="ann")
+    await house.until(run_id, "completed")
+    await house.until(receipt.run_id, "completed")
+    done = {
+        each: [f["node"] for f in await house.history(each) if f["type"] == "step_completed"]
+        for each in (run_id, receipt.run_id)
+    }
+    assert done == {run_id: ["a", "b"], receipt.run_id: ["a2", "b2"]}
+
+
+async def test_a_run_whose_work_was_lost_with_its_owner_starts_that_again(house: House) -> None:
+    """As if the process had died: another owner takes the row, and the step has another dispatch."""
+    began: list[int] = []
+    gate = asyncio.Event()
+
+    async def slow(ctx: StepContext) -> None:
+        began.append(ctx.attempt)
+        if len(began) == 1:
+            await gate.wait()
+
+    made = flow(step(slow))
+    first = await house.orchestrate(made)
+    run_id = (await house.start(made, "k1")).run_id
+    await house.until_fact(run_id, "step_scheduled", "slow")
+    number = (await house.run(run_id))["partition"]
+    columns = tables.partitions.c
+    await house.database.write(
+        lambda c: c.execute(update(tables.partitions).where(columns.id == number).values(lease_until=0.0))
+    )
+    await house.until(run_id, "completed")
+    assert began == [1, 1]
+    assert first.owned[number] > 1
