@@ -9,7 +9,7 @@ from typing import Any
 
 from contracts.compatibility.formula import Atom, Count, Each, Formula, Length, OneOfValues, Unique, negate
 from contracts.compatibility.node import canonical
-from contracts.compatibility.plain import listed, opaque
+from contracts.compatibility.plain import doubt, listed
 from contracts.compatibility.search import EMPTY, Goal, Result, Search, gathered
 
 __all__ = ["arrays"]
@@ -88,13 +88,11 @@ def arrays(search: Search, atoms: list[Atom], want: int) -> Result:
         ),
         want,
     )
-    why = opaque(atoms)
-    if why and (result.values or result.open):
-        return Result((), why)
+    why = doubt(search, atoms)
     if not result.values and (cut or wants.excluded) and result.open is None and not _never(search, wants):
         return Result((), "longer arrays would have to be looked at")
     # Lengths beyond were not counted, so that there may always be others.
-    return Result(result.values, result.open, False)
+    return Result(result.values, result.open or (why if result.values else None), False)
 
 
 def _never(search: Search, wants: _Wants) -> bool:

@@ -120,7 +120,11 @@ class _Sides:
         verdict = self._verified(found.values)
         if verdict is None and found.values:
             verdict = self._verified(search.solve(goal, _WANTED).values)
-        reason = found.open or "what should have been a counterexample was not confirmed by the validator"
+        reason = (
+            found.open
+            or search.noted
+            or "what should have been a counterexample was not confirmed by the validator"
+        )
         return verdict or self._guessed(known) or Unknown(reason)
 
     def _verified(self, values: Iterable[Any]) -> Incompatible | None:

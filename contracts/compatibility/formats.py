@@ -76,6 +76,7 @@ def known(name: str) -> bool:
 
 def examples(names: list[str], avoided: list[str]) -> list[str]:
     """Texts to try where formats are wanted or avoided; each fits all of the one and none of the other."""
+    names = [name for name in names if known(name)]
     tried = [*(text for name in names for text in SAMPLES.get(name, ())), *_STRAY]
     tried += [text for texts in SAMPLES.values() for text in texts]
     return [

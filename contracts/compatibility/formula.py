@@ -93,7 +93,7 @@ class Multiple:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A string fits a ``pattern`` or a ``format``, or does not."""
+    """A string fits a ``pattern`` or a ``format``, or not; ``format?`` is asserted by some validators."""
 
     keyword: str
     value: str

@@ -18,7 +18,7 @@ from contracts.compatibility.formula import (
     Text,
 )
 from contracts.compatibility.node import canonical
-from contracts.compatibility.plain import listed, opaque
+from contracts.compatibility.plain import doubt, listed
 from contracts.compatibility.search import EMPTY, Goal, Result, Search, gathered
 from contracts.compatibility.truth import among, holds
 
@@ -99,10 +99,8 @@ def objects(search: Search, atoms: list[Atom], want: int) -> Result:
     if wants.least > _MOST_PROPERTIES:
         return Result((), f"objects of more than {_MOST_PROPERTIES} properties are not looked at")
     result = _Builder(search, wants, want).result()
-    why = opaque(atoms)
-    if why and not result.none:
-        return Result((), why)
-    return result
+    why = doubt(search, atoms)
+    return Result(result.values, result.open or why) if why and result.values else result
 
 
 def glance(search: Search, atoms: list[Atom]) -> Callable[[Formula], bool]:

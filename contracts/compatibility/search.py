@@ -93,6 +93,8 @@ class Search:
         self._known: dict[Any, tuple[int, Result]] = {}
         self._within: dict[Goal, int] = {}
         self._touched = 0
+        # The first thing that could not be told, for the reason of a verdict.
+        self.noted: str | None = None
 
     def opened(self, node: Node, kind: str) -> Formula:
         """What a schema says of a value of that kind, one level deep."""

@@ -59,7 +59,7 @@ def holds(formula: Formula, value: Any, opened: Opened) -> bool | None:
             return _on_side(side, fraction(value), bound)
         case Multiple(of, wanted):
             return ((fraction(value) / of).denominator == 1) == wanted
-        case Text("format", name, _) if not known(name):
+        case Text("format" | "format?" as keyword, name, _) if keyword == "format?" or not known(name):
             return None
         case Text(keyword, text, wanted):
             return fits(keyword, text, value) == wanted

@@ -64,6 +64,10 @@ NARROWER: list[tuple[Any, Any]] = [
     ({"type": "string", "maxLength": 2}, {"type": "string", "maxLength": 3}),
     ({"type": "string", "pattern": "^[a-z]+$"}, {"type": "string", "pattern": "^[a-zA-Z]+$"}),
     ({"type": "string", "pattern": "^a"}, S),
+    (
+        {"type": "string", "pattern": "^(?=.*[A-Z])(?=.*\\d)(?!x).{8,}$"},
+        {"type": "string", "pattern": "^(?=.*\\d)(?!xx).{7,}$"},
+    ),
     ({"type": "string", "pattern": "^[a-z]{2,4}$"}, {"type": "string", "maxLength": 4}),
     ({"enum": ["ab", "abc"]}, {"type": "string", "pattern": "^ab"}),
     ({"type": "string", "format": "uuid"}, {"type": "string", "maxLength": 36}),
@@ -277,7 +281,7 @@ def test_a_counterexample_says_where_and_why() -> None:
         ({"$ref": "#/$defs/gone"}, {}, "gone"),
         ({"$ref": "#"}, I, "itself"),
         ({"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [S, {"$ref": "#"}]}}}, {"type": "null"}, "itself"),
-        ({"type": "string", "pattern": "(?=a)b"}, {"type": "string", "pattern": "(?=a)c"}, "look-around"),
+        ({"type": "string", "pattern": "(?<=a)b"}, {"type": "string", "pattern": "(?<=a)c"}, "look-around"),
         (S, {"type": "string", "format": "licence-plate"}, "licence-plate"),
         ({"$schema": DRAFT7, **S}, {"$schema": DRAFT7, "format": "uuid", **S}, "draft 7"),
         (
@@ -300,6 +304,20 @@ def test_the_same_schema_is_compatible_whatever_is_in_it() -> None:
     odd = {"type": "string", "pattern": "(?<=a)b", "format": "licence-plate"}
     assert compare(odd, {**odd, "title": "the same"}) == Compatible()
     assert compare(odd, dict(odd)) == Compatible()
+
+
+def test_what_is_not_understood_hides_nothing_else() -> None:
+    """A format or a pattern that is not reasoned about does not stand in the way of another difference."""
+    for odd in ({"format": "licence-plate"}, {"$schema": DRAFT7, "format": "uuid"}):
+        draft = {"$schema": odd["$schema"]} if "$schema" in odd else {}
+        writer = {
+            **draft,
+            **open_(a={"type": "string", "format": odd["format"]}, b=S),
+            "required": ["a", "b"],
+        }
+        reader = {**draft, **open_(a={"type": "string", "format": odd["format"]}, b=I), "required": ["a"]}
+        assert refuted(writer, reader).pointer == "/b"
+        assert compare(writer, {**reader, **open_(a=S, b=S)}) == Compatible()
 
 
 def test_references_lead_to_given_resources() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from contracts.compatibility.automaton import literal, texts
 from contracts.compatibility.budget import Budget, OutOfBudget
+from contracts.compatibility.lookahead import parted
 from contracts.compatibility.regex import NotRegular, parse
 from contracts.judge import fits
 
@@ -99,3 +100,22 @@ def test_what_is_not_regular_is_refused(pattern: str) -> None:
     """Look-around, back references and what is no pattern at all are told as not reasoned about."""
     with pytest.raises(NotRegular):
         parse(pattern)
+
+
+@settings(max_examples=200, deadline=None)
+@given(ahead=PATTERNS, behind=PATTERNS, rest=PATTERNS, word=st.sampled_from(WORDS))
+def test_look_ahead_in_parts_says_the_same(ahead: str, behind: str, rest: str, word: str) -> None:
+    """A pattern that begins with look-ahead matches what its parts together match."""
+    pattern = f"^(?={ahead})(?!{behind}){rest}"
+    parts = parted(pattern)
+    if parts is not None:
+        assert fits("pattern", pattern, word) == all(
+            fits("pattern", part, word) == wanted for part, wanted in parts
+        )
+
+
+def test_look_ahead_that_is_not_parted() -> None:
+    """References to groups, alternatives at the top and look-ahead in the middle are left alone."""
+    for pattern in ("(?=a)b", "^a(?=b)", "^(?=(a))\\1", "^(?=a)b|c", "^(?=^a|b)c", "^(?=a", "^a"):
+        assert parted(pattern) is None
+    assert parted("^(?=[)(|])(?!^\\))x") == [("^(?:[)(|])", True), ("^(?:\\))", False), ("^x", True)]
