@@ -10,6 +10,7 @@ import orjson
 import structlog
 
 from contracts.envelope import derive_id
+from contracts.errors import ContractError, ForgedMessage, MalformedMessage
 from orchestrator import wire
 from orchestrator.catalog import Catalog
 from orchestrator.decide import begin, decide
@@ -85,8 +86,15 @@ class Batch:
                 log.warning("no_such_run", run=run_id, happening=type(happening).__name__)
         return True
 
-    def stranger(self, run_id: str, happening: Happening) -> str | None:
-        """Why a reply is not taken: another service sent it than the one that was asked. None if it is."""
+    def objection(self, run_id: str, happening: Happening) -> ContractError | None:
+        """Why a message is not taken, if it is not.
+
+        It is on another partition's queue than its run, whose owner alone may change it; or it is a
+        reply of another service than the one that was asked.
+        """
+        right = wire.partition_of(run_id, self.partitions)
+        if right != self.partition:
+            return MalformedMessage(f"run {run_id} is of partition {right}, and this is {self.partition}")
         run = self.runs.get(run_id)
         if run is None or not isinstance(happening, StepFinished | StepFailed) or happening.by is None:
             return None
@@ -95,10 +103,10 @@ class Batch:
         if place is None or not isinstance(place.node, Step):
             return None
         asked = f"/services/{place.node.at}"
-        return (
-            None
-            if happening.by == asked
-            else f"{happening.by!r} answers for step {happening.node!r} of {asked!r}"
+        if happening.by == asked:
+            return None
+        return ForgedMessage(
+            "wrong-source", f"{happening.by!r} answers for step {happening.node!r} of {asked!r}"
         )
 
     def mark(self, run_id: str, message_id: str) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import structlog
 
 from bus.port import Bus, Delivery, Outgoing, Subscription
-from contracts.errors import BusError, Fenced, ForgedMessage, StoreError
+from contracts.errors import BusError, Fenced, StoreError
 from orchestrator import wire
 from orchestrator.announcer import Announcer
 from orchestrator.batch import Batch
@@ -233,11 +233,12 @@ class Partition:
                 if (run_id, mark) in taken:
                     continue
                 taken.add((run_id, mark))
-            stranger = batch.stranger(run_id, happening)
-            if stranger is not None and arrival.delivery is not None:
-                forged = ForgedMessage("wrong-source", stranger)
-                workspace = batch.runs[run_id].workspace
-                batch.commit.refused.append(refusal(arrival.delivery, forged, batch.now, workspace=workspace))
+            delivery = arrival.delivery
+            objection = batch.objection(run_id, happening) if delivery is not None else None
+            if delivery is not None and objection is not None:
+                run = batch.runs.get(run_id)
+                workspace = run.workspace if run is not None else ""
+                batch.commit.refused.append(refusal(delivery, objection, batch.now, workspace=workspace))
             elif batch.take(run_id, happening):
                 if mark is not None:
                     batch.mark(run_id, mark)

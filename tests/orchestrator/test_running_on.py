@@ -14,10 +14,11 @@ from contracts.retry import Retry
 from orchestrator.client import Client
 from orchestrator.context import StepContext
 from orchestrator.nodes import call, parallel, step, wait
-from orchestrator.wire import partition_of, partition_queue
+from orchestrator.wire import partition_of, partition_queue, request, start
 from reactors.service import CommandContext, Service
 from store import tables
 from tests.orchestrator.flows import flow, here
+from tests.orchestrator.pretending import asked
 from tests.orchestrator.running import PARTITIONS_MADE, WORKSPACE, House
 
 SOON = Retry(attempts=3, first=0.02, factor=1, jitter=0)
@@ -115,6 +116,26 @@ async def test_what_is_no_message_is_quarantined_and_the_partition_goes_on(house
     assert len(held) == 6
     assert {row["reason"] for row in held} == {"malformed"}
     assert {row["queue"] for row in held} == {partition_queue(partition).name}
+
+
+async def test_a_message_on_another_partition_s_queue_changes_no_run(house: House) -> None:
+    """Only a run's own owner may change it; a start there makes no run either."""
+    made = flow(wait(signal="go"))
+    await house.orchestrate(made)
+    run_id = (await house.start(made, "k1")).run_id
+    right = partition_of(run_id, PARTITIONS_MADE)
+    wrong = (right + 1) % PARTITIONS_MADE
+    cancel = request(
+        "cancel", run_id, wrong, {"reason": "", "actor": "x"}, id="1", at=1.0, workspace=WORKSPACE
+    )
+    await house.bus.publish(cancel, start(asked(made, run_id="nowhere", partition=wrong), 1.0))
+
+    async def held() -> bool:
+        return len(await house.rows(tables.quarantine)) == expected
+
+    expected = 1 + (partition_of("nowhere", PARTITIONS_MADE) != wrong)
+    await until(held, lambda: "the quarantine")
+    assert (await house.run(run_id))["status"] == "running"
 
 
 async def test_an_event_off_contract_or_without_a_key_is_quarantined(house: House) -> None:
