@@ -19,7 +19,7 @@ from reactors.service import CommandContext, Service
 from store import tables
 from tests.orchestrator.flows import flow, here
 from tests.orchestrator.pretending import asked
-from tests.orchestrator.running import PARTITIONS_MADE, WORKSPACE, House
+from tests.orchestrator.running import PARTITIONS_MADE, WORKSPACE, House, until
 
 SOON = Retry(attempts=3, first=0.02, factor=1, jitter=0)
 
