@@ -41,8 +41,11 @@ async def run_process(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     everything = role == "up"
+    signs_as = (service or "services") if role == "service" else None
     async with AsyncExitStack() as stack:
-        rooms = await stack.enter_async_context(open_rooms(settings, role, alone=everything))
+        rooms = await stack.enter_async_context(
+            open_rooms(settings, role, alone=everything, signs_as=signs_as)
+        )
         await declare(app, rooms)
         # Left in the reverse order: first nothing new is let in, last what was let in is finished.
         if everything or role in ("reactors", "service"):

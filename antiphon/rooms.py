@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from antiphon.settings import Settings, without_password
+from antiphon.signing import signed_bus
 from bus.embedded.bus import EmbeddedBus
 from bus.port import Bus
 from bus.rabbit import RabbitBus
@@ -21,7 +22,7 @@ from store.live import open_live
 from store.live.port import Live
 from store.migrate import require_migrated
 
-__all__ = ["Rooms", "open_rooms"]
+__all__ = ["Rooms", "open_bus", "open_rooms", "open_store"]
 
 log = structlog.get_logger(__name__)
 
@@ -47,25 +48,27 @@ class Rooms:
 
 
 @asynccontextmanager
-async def open_rooms(settings: Settings, role: str, *, alone: bool) -> AsyncIterator[Rooms]:
+async def open_rooms(
+    settings: Settings, role: str, *, alone: bool, signs_as: str | None = None
+) -> AsyncIterator[Rooms]:
     """Open store, bus and live store, and close them in order.
 
     ``alone``: this process is all there is, so that the embedded bus will do and the schema is brought
-    up to date here. Raises ConfigurationError, StoreUnavailable, BusUnavailable.
+    up to date here. ``signs_as``: whose key signs, where that is not the role's.
+    Raises ConfigurationError, StoreUnavailable, BusUnavailable.
     """
     if not alone:
         _refuse_embedded(settings, role)
-    file = _file_of(settings.database_url)
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
     incarnation = secrets.token_hex(16)
     async with AsyncExitStack() as stack:
-        database = await Database.open(settings.database_url, pool=settings.database_pool, migrate=alone)
-        stack.push_async_callback(database.close)
-        await database.read(require_migrated)
-        bus = _bus(settings, database, file)
-        await bus.start()
-        stack.push_async_callback(bus.close)
+        database = await stack.enter_async_context(open_store(settings, migrate=alone))
+        bus = await stack.enter_async_context(
+            open_bus(
+                settings,
+                database,
+                over=lambda inner: signed_bus(settings, inner, signs_as or role, alone=alone),
+            )
+        )
         live = open_live(settings.redis_url)
         stack.push_async_callback(live.close)
         log.info(
@@ -77,6 +80,33 @@ async def open_rooms(settings: Settings, role: str, *, alone: bool) -> AsyncIter
             live=without_password(settings.redis_url) if settings.redis_url else "in process",
         )
         yield Rooms(settings, database, bus, live, incarnation, f"{role}@{socket.gethostname()}")
+
+
+@asynccontextmanager
+async def open_store(settings: Settings, *, migrate: bool = False) -> AsyncIterator[Database]:
+    """Open the store. Raises ConfigurationError when it is not of this version, StoreUnavailable."""
+    file = _file_of(settings.database_url)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    database = await Database.open(settings.database_url, pool=settings.database_pool, migrate=migrate)
+    try:
+        await database.read(require_migrated)
+        yield database
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def open_bus(
+    settings: Settings, database: Database, *, over: Callable[[Bus], Bus]
+) -> AsyncIterator[Bus]:
+    """Open the bus, with what ``over`` puts over it. Raises ConfigurationError and BusUnavailable."""
+    bus = over(_bus(settings, database, _file_of(settings.database_url)))
+    await bus.start()
+    try:
+        yield bus
+    finally:
+        await bus.close()
 
 
 def _bus(settings: Settings, database: Database, file: Path | None) -> Bus:

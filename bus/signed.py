@@ -13,7 +13,14 @@ import structlog
 from bus.dead import DEAD_DELIVERIES, DEAD_EXCHANGE, DEAD_QUEUE, DEAD_ROUTING_KEY
 from bus.port import Bus, Delivery, Message, Outgoing, Queue, QueueStats, Subscription
 from bus.routing import misrouted
-from contracts.errors import ConfigurationError, ContractError, ForgedMessage, MalformedMessage
+from contracts.errors import (
+    BusUnavailable,
+    ConfigurationError,
+    ContractError,
+    ForgedMessage,
+    MalformedMessage,
+    PublishFailed,
+)
 from contracts.keyring import SigningKey
 from contracts.signing import (
     ORIGIN_EXCHANGE,
@@ -77,6 +84,10 @@ class SignedBus:
 
     async def publish(self, *outgoing: Outgoing, timeout: float | None = None) -> None:
         """See ``bus.port.Bus``. Raises ForgedMessage when this process's key may not say that."""
+        if self._signing.mode == "strict" and self._signing.signing_key() is None:
+            # Its key has expired or was revoked: unsigned it would only fill the quarantine of others.
+            reason = "this process has no valid key to sign with; give it one: antiphon keys rotate"
+            raise PublishFailed({index: BusUnavailable(reason) for index in range(len(outgoing))})
         await self._inner.publish(*map(self.sign, outgoing), timeout=timeout)
 
     async def subscribe(self, queue: str, *, prefetch: int) -> Subscription:

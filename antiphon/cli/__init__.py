@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from antiphon.cli.check import check
+from antiphon.cli.keys import keys
 from antiphon.cli.migrate import migrate
+from antiphon.cli.quarantine import quarantine
 from antiphon.cli.roles import gateway, orchestrator, reactors, service, up
 from antiphon.cli.told import Told
 
@@ -24,6 +26,7 @@ def main() -> None:
     \b
     In production, each role as often as you need it:
       antiphon migrate
+      antiphon keys init shop.app:app
       antiphon orchestrator shop.app:app
       antiphon reactors shop.app:app
       antiphon service shop.app:app payments
@@ -33,5 +36,5 @@ def main() -> None:
     """
 
 
-for command in (up, gateway, orchestrator, reactors, service, check, migrate):
+for command in (up, gateway, orchestrator, reactors, service, check, migrate, keys, quarantine):
     main.add_command(command)

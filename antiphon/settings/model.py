@@ -89,6 +89,34 @@ class Settings(BaseSettings):
         description="Seconds to wait for the broker, the store or Redis at the start of a process.",
     )
 
+    signing: Literal["off", "permissive", "strict"] = Field(
+        "strict",
+        description="`strict`: a message that is not signed by who may say it is quarantined, unread. "
+        "`permissive`: it is logged and counted, and let through. `off`: nothing is signed or verified. "
+        "See [security](security.md).",
+    )
+    keys_dir: Path | None = Field(
+        None,
+        description="The folder with `keyring.json` and the private keys. Unset: `keys` in `ANTIPHON_HOME`, "
+        "where `antiphon up` makes a development key.",
+    )
+    signing_service: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$",
+        description="Whose key this process signs with. Unset: the role (`gateway`, `orchestrator`, "
+        "`reactors`), the service's name, or `development` for `antiphon up`.",
+    )
+    signing_key_file: Path | None = Field(
+        None,
+        description="The private key's file, where that is not in `ANTIPHON_KEYS_DIR`: a mounted secret.",
+    )
+    freshness_seconds: float = Field(
+        86_400.0,
+        ge=0,
+        description="How old a signature may be when its message is first handed out; older ones are "
+        "quarantined as replays. Longer than any outage of consumers. 0: any age.",
+    )
+
     redis_url: str | None = Field(
         None,
         description="Redis: `redis://:password@host:6379/0` or `rediss://…`. Unset: live feed, limits and "
@@ -206,6 +234,11 @@ class Settings(BaseSettings):
     def development_key_file(self) -> Path:
         """Where the development key is written, for its owner only."""
         return self.home / "development.key"
+
+    @property
+    def keys_folder(self) -> Path:
+        """Where the keys are that sign and verify messages."""
+        return self.keys_dir or self.home / "keys"
 
     @property
     def loopback(self) -> bool:

@@ -21,7 +21,9 @@ ROLES = {
     "reactors-2": "reactors",
     "payments": "service",
     "migrate": "migrate",
+    "keys": "keys",
 }
+ONCE = ("migrate", "keys")
 INFRASTRUCTURE = ("rabbitmq", "postgres", "redis")
 
 
@@ -51,7 +53,7 @@ def environment(service: dict[str, Any]) -> dict[str, str]:
 
 
 def test_there_are_two_of_each_role_and_all_that_they_need(services: dict[str, dict[str, Any]]) -> None:
-    """Gateways, orchestrators and reactors come in pairs, beside one payments service and one migration."""
+    """Gateways, orchestrators and reactors come in pairs, with one payments service, migration and keys."""
     assert set(services) == {*ROLES, *INFRASTRUCTURE, "mail"}
 
 
@@ -91,13 +93,13 @@ def test_every_command_exists_and_takes_what_it_is_given(
     main.commands[command].make_context(command, list(arguments))
 
 
-@pytest.mark.parametrize("name", [name for name, role in ROLES.items() if role != "migrate"])
+@pytest.mark.parametrize("name", [name for name in ROLES if name not in ONCE])
 def test_a_role_starts_after_the_migration_and_its_services(
     services: dict[str, dict[str, Any]], name: str
 ) -> None:
-    """Nobody meets a store without tables, or a broker that is still booting."""
+    """Nobody meets a store without tables, has no key, or finds a broker that is still booting."""
     needs = services[name]["depends_on"]
-    assert needs["migrate"]["condition"] == "service_completed_successfully"
+    assert all(needs[name]["condition"] == "service_completed_successfully" for name in ONCE)
     assert needs["rabbitmq"]["condition"] == needs["redis"]["condition"] == "service_healthy"
     assert services["migrate"]["depends_on"]["postgres"]["condition"] == "service_healthy"
 

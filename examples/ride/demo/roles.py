@@ -55,7 +55,8 @@ def start_all_in_one(house: House) -> None:
 
 
 def start_roles(house: House) -> None:
-    """Each role in a process of its own, on a database that is migrated first. Blocks for that."""
+    """Each role in a process of its own, with a key of its own, on a database that is migrated. Blocks."""
     house.run("migrate", "migrate")
+    house.run("keys", "keys", "init", APP)
     for name, arguments in ROLES.items():
         house.start(name, *arguments)
