@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from antiphon.cli.check import check
+from antiphon.cli.contracts import contracts
 from antiphon.cli.keys import keys
 from antiphon.cli.migrate import migrate
 from antiphon.cli.quarantine import quarantine
@@ -36,5 +37,5 @@ def main() -> None:
     """
 
 
-for command in (up, gateway, orchestrator, reactors, service, check, migrate, keys, quarantine):
+for command in (up, gateway, orchestrator, reactors, service, check, contracts, migrate, keys, quarantine):
     main.add_command(command)
