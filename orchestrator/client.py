@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from bus.port import Bus
 from contracts.envelope import derive_id
@@ -30,6 +30,7 @@ from orchestrator.happenings import StartRequested
 from orchestrator.operators import undone_before
 from orchestrator.outcomes import rerun_id
 from store import tables
+from store.bulk import select_rows
 from store.database import Database
 from store.live.port import Live
 
@@ -71,6 +72,7 @@ class Client:
         self._partitions = partitions
         self._clock = clock
         self._answers = Answers(live, incarnation)
+        self._standing = database.group_read(_standings)
 
     @property
     def flows(self) -> dict[str, list[Flow]]:
@@ -245,9 +247,7 @@ class Client:
         return row
 
     async def _journalled(self, asked: StartRequested) -> Outcome | None:
-        columns = tables.runs.c
-        query = select(columns.start_id, columns.input_digest).where(columns.id == asked.run_id)
-        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
+        row = await self._standing.submit(asked.run_id)
         if row is None:
             return None
         if row.input_digest != asked.input_digest:
@@ -255,8 +255,13 @@ class Client:
         return "created" if row.start_id == asked.message_id else "exists"
 
     async def _has_ended(self, run_id: str) -> bool | None:
-        query = select(tables.runs.c.ended_at).where(tables.runs.c.id == run_id)
-        ended_at = await self._database.read(
-            lambda connection: connection.execute(query).scalar_one_or_none()
-        )
-        return True if ended_at is not None else None
+        row = await self._standing.submit(run_id)
+        return True if row is not None and row.ended_at is not None else None
+
+
+def _standings(connection: Connection, run_ids: list[str]) -> list[Any]:
+    """How each run stands; None where there is none. One query for all who wait."""
+    columns = ("id", "start_id", "input_digest", "ended_at")
+    keys = [(run_id,) for run_id in run_ids]
+    rows = {row.id: row for row in select_rows(connection, tables.runs, keys, columns=columns)}
+    return [rows.get(run_id) for run_id in run_ids]
