@@ -36,7 +36,9 @@ __all__ = [
     "child_cancelled",
     "child_ended",
     "command",
+    "command_id",
     "correlated",
+    "correlated_id",
     "digest_of",
     "event_source",
     "forwarded",
@@ -61,6 +63,16 @@ _BACK = ":c"  # the suffix of a compensation's command id
 def partition_of(run_id: str, partitions: int) -> int:
     """The partition of a run: a hash of its id, the same in every process and for ever."""
     return zlib.crc32(run_id.encode()) % partitions
+
+
+def command_id(run_id: str, node: str, *, back: bool = False) -> str:
+    """The id of a step's command, or of its compensation's: the same in every attempt."""
+    return derive_id("command", run_id, node) + (_BACK if back else "")
+
+
+def correlated_id(source: str, event_id: str, run_id: str) -> str:
+    """The id under which a run takes an event that is correlated to it."""
+    return derive_id("correlated", source, event_id, run_id)
 
 
 def digest_of(input: dict[str, Any]) -> str:
@@ -131,7 +143,7 @@ def correlated(event: Event, workspace: str, run_id: str, partition: int, at: fl
     forward = Event.create(
         _EVENT,
         data,
-        id=derive_id("correlated", event.source, event.id, run_id),
+        id=correlated_id(event.source, event.id, run_id),
         source=SOURCE,
         at=at,
         workspace=workspace,
@@ -222,12 +234,11 @@ def _read_reply(event: Event) -> Happening:
 
 def command(run: Run, effect: SendCommand, at: float) -> Outgoing:
     """A command to a service."""
-    command_id = derive_id("command", run.id, effect.node) + (_BACK if effect.back else "")
     event = _of_run(
         run,
         effect.type,
         effect.data,
-        id=command_id,
+        id=command_id(run.id, effect.node, back=effect.back),
         at=at,
         extensions={
             "runid": run.id,

@@ -25,7 +25,7 @@ from store.bulk import insert_rows, update_rows
 from store.database import Database, GroupCommit
 from store.tables import dead_letters, processes, reactions
 
-__all__ = ["KEYS", "Inbox"]
+__all__ = ["HOLD", "KEYS", "MOST_CRASHES", "Inbox"]
 
 KEYS = ("reactor", "source", "event_id")
 HOLD = 1.0  # seconds until a copy of a message that is at work elsewhere is looked at again

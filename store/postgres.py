@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from contracts.errors import ConfigurationError, StoreUnavailable
 
-__all__ = ["PostgresEngine"]
+__all__ = ["STATEMENT_TIMEOUT", "PostgresEngine"]
 
 T = TypeVar("T")
 

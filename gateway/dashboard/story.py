@@ -17,8 +17,9 @@ from gateway.dashboard.story_drafts import Draft, Edge, LaneDraft, Moment, Stret
 from gateway.dashboard.story_findings import counts, entries, findings
 from gateway.dashboard.story_model import Dot, Lane, Line, Row, Segment, Story
 from gateway.dashboard.story_reaction import reaction_draft, reaction_row_id
-from gateway.dashboard.story_run import command_ids, correlated_id, family, node_row_id, run_lane
+from gateway.dashboard.story_run import command_ids, family, node_row_id, run_lane
 from gateway.dashboard.words import duration, status
+from orchestrator.wire import correlated_id
 
 __all__ = ["OVERDUE", "build"]
 
@@ -65,7 +66,11 @@ def build(
     outside = _outside(events, emitters, clocks)
     if outside.drafts:
         lanes.append(outside)
-    taken = {correlated_id(event, str(run["id"])): str(event["id"]) for event in events for run in runs}
+    taken = {
+        correlated_id(str(event["source"]), str(event["id"]), str(run["id"])): str(event["id"])
+        for event in events
+        for run in runs
+    }
     for message_id, row_id, at in waits:
         event_id = taken.get(message_id, message_id)
         if event_id in emitters:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from contracts.envelope import derive_id
 from gateway.dashboard.progress import UNDO, NodeProgress, Progress, progress_of
 from gateway.dashboard.story_drafts import Draft, Edge, LaneDraft, Moment, RowData, Stretch
 from gateway.dashboard.story_model import Lane, Row
 from gateway.dashboard.words import duration, status
+from orchestrator.wire import command_id
 
-__all__ = ["command_ids", "correlated_id", "family", "node_row_id", "run_lane"]
+__all__ = ["command_ids", "family", "node_row_id", "run_lane"]
 
 _NODE_STATUS = {"done": "done", "running": "running", "retrying": "retrying", "waiting": "waiting"}
 _MARK_TONES = {
@@ -122,7 +122,7 @@ def node_row_id(run_id: str, node: str) -> str:
 def command_ids(run_id: str, progress: Progress) -> dict[str, NodeProgress]:
     """The ids of the commands that a run's steps may have sent (see ``orchestrator.wire``), to the steps."""
     return {
-        derive_id("command", run_id, node.name) + (UNDO if node.kind == "compensation" else ""): node
+        command_id(run_id, node.name, back=node.kind == "compensation"): node
         for node in progress.nodes.values()
     }
 
@@ -137,8 +137,3 @@ def family(run: RowData, progress: Progress) -> list[Edge]:
     if run.get("linked_from"):
         edges.append(Edge(float(run["created_at"]), f"run-{run['linked_from']}", f"run-{run['id']}"))
     return edges
-
-
-def correlated_id(event: RowData, run_id: str) -> str:
-    """The id under which a run takes an event that it waits for (see ``orchestrator.wire``)."""
-    return derive_id("correlated", str(event["source"]), str(event["id"]), run_id)

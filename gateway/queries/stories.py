@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from contracts.envelope import derive_id
 from gateway.queries.story_rows import RowData, StoryRows, read_story
 from gateway.queries.timeline import Entry, arrange
+from orchestrator.wire import command_id, correlated_id
 
 __all__ = ["Story", "get_story", "tell"]
 
@@ -48,7 +48,7 @@ def tell(correlation: str, rows: StoryRows, subscriptions: Mapping[str, Sequence
     entries = arrange(
         [
             *(_fact(fact, of.get(run_id, {})) for run_id, facts in rows.histories.items() for fact in facts),
-            *map(_event, rows.events),
+            *(_event(event, list(of)) for event in rows.events),
             *map(_reaction, rows.reactions),
             *map(_dead_letter, rows.dead_letters),
             *map(_deed, rows.audit),
@@ -86,14 +86,14 @@ def _sent(type: str, run_id: str, node: str | None, data: Mapping[str, Any]) -> 
         case "event_emitted":
             return (data["event_id"],) if data.get("event_id") else ()
         case "step_scheduled" if node:
-            return (derive_id(run_id, node),)
+            return (command_id(run_id, node),)
         case "compensation_scheduled" if node:
-            return (derive_id(run_id, node.removesuffix(":c")) + ":c",)
+            return (command_id(run_id, node, back=True),)
         case _:
             return ()
 
 
-def _event(row: RowData) -> Entry:
+def _event(row: RowData, run_ids: Sequence[str]) -> Entry:
     return Entry(
         id=f"event:{row['source']}:{row['id']}",
         kind="event",
@@ -102,7 +102,8 @@ def _event(row: RowData) -> Entry:
         at=row["at"],
         caused_by=row["id"],  # the fact that emitted it carries its id
         or_by=row["causation"],
-        gives=(row["id"],),
+        # A run takes a correlated event under an id of its own.
+        gives=(row["id"], *(correlated_id(row["source"], row["id"], run_id) for run_id in run_ids)),
         detail={
             "event_id": row["id"],
             "source": row["source"],

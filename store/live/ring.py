@@ -7,7 +7,7 @@ from bisect import bisect_right
 
 from store.live.port import Entry
 
-__all__ = ["Place", "Ring", "as_id", "as_place"]
+__all__ = ["BEGINNING", "Place", "Ring", "as_id", "as_place"]
 
 Place = tuple[int, int]  # an entry's id, so that it can be compared
 
