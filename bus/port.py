@@ -100,6 +100,7 @@ class Delivery:
     ``deliveries`` counts how often the broker handed it out before and got it back; 0 the first
     time. ``token`` belongs to the adapter. ``refusal``: why it must not be handled, where signatures are
     verified (``bus.signed``) and this one does not hold; it belongs into quarantine, undecoded.
+    ``user``: which of the broker's users published it, where that said so; the broker has checked it.
     """
 
     message: Message
@@ -109,6 +110,7 @@ class Delivery:
     deliveries: int
     token: object
     refusal: ContractError | None = None
+    user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ AntiphonError
 │   └── ForgedMessage       nobody who may say this has signed it as it stands; ``code`` says why
 ├── BusError
 │   ├── Unroutable          the broker had no queue for it (``mandatory``)
+│   ├── NotPermitted        the broker's user may not do that; trying again can't help
 │   ├── PublishFailed       some messages of a batch were not confirmed
 │   └── BusUnavailable      no confirm in time: closed, blocked or gone
 ├── StoreError
@@ -53,6 +54,7 @@ __all__ = [
     "LetterSettled",
     "LiveUnavailable",
     "MalformedMessage",
+    "NotPermitted",
     "NotQuarantined",
     "PublishFailed",
     "QuarantineError",
@@ -162,6 +164,10 @@ class BusError(AntiphonError):
 
 class Unroutable(BusError):
     """Raised when a mandatory message reached no queue."""
+
+
+class NotPermitted(BusError):
+    """Raised when the broker refuses something to the user that this process has logged in as."""
 
 
 class BusUnavailable(BusError):

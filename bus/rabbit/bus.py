@@ -6,13 +6,15 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from aiormq.exceptions import ChannelAccessRefused
+
 from bus.port import Outgoing, Queue, QueueStats
 from bus.rabbit.connection import LOST, Link
 from bus.rabbit.consumer import RabbitSubscription
 from bus.rabbit.publisher import Publisher
 from bus.rabbit.topology import Topology
 from bus.routing import check_outgoing, check_queue
-from contracts.errors import BusUnavailable, ConfigurationError, PublishFailed
+from contracts.errors import BusUnavailable, ConfigurationError, NotPermitted, PublishFailed
 
 __all__ = ["RabbitBus"]
 
@@ -24,6 +26,9 @@ class RabbitBus:
     publishes does not stop the acks that would relieve it. ``url`` is
     ``amqp://user:password@host:port/vhost``; times are in seconds. ``name`` is shown in the broker's
     list of connections.
+
+    ``user``: the one that ``url`` logs in as, on a broker where ``antiphon broker provision`` made it and all
+    queues. It may make nothing, and reaches queues by an exchange of its own; what it publishes says so.
     """
 
     def __init__(
@@ -34,14 +39,15 @@ class RabbitBus:
         connect_timeout: float = 10.0,
         heartbeat: int = 10,
         name: str = "antiphon",
+        user: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._publish_timeout = publish_timeout
         self._clock = clock
         self._out = Link(url, f"{name} publish", connect_timeout=connect_timeout, heartbeat=heartbeat)
         self._in = Link(url, f"{name} consume", connect_timeout=connect_timeout, heartbeat=heartbeat)
-        self._topology = Topology(self._in, timeout=connect_timeout)
-        self._publisher = Publisher(self._out, self._topology, clock=clock)
+        self._topology = Topology(self._in, timeout=connect_timeout, user=user)
+        self._publisher = Publisher(self._out, self._topology, user=user, clock=clock)
         self._subscriptions: set[RabbitSubscription] = set()
         self._started = False
 
@@ -93,7 +99,11 @@ class RabbitBus:
             raise PublishFailed(dict(sorted(errors.items())))
 
     async def subscribe(self, queue: str, *, prefetch: int) -> RabbitSubscription:
-        """See ``bus.port.Bus``. Raises ConfigurationError when there is no such queue, BusUnavailable."""
+        """See ``bus.port.Bus``.
+
+        Raises ConfigurationError when there is no such queue, NotPermitted when it is somebody else's,
+        BusUnavailable.
+        """
         self._check_started()
         if not 1 <= prefetch <= 65535:
             raise ConfigurationError(f"prefetch must be from 1 to 65535, not {prefetch}")
@@ -102,6 +112,9 @@ class RabbitBus:
         )
         try:
             await subscription.start()
+        except ChannelAccessRefused as error:
+            await subscription.close()
+            raise NotPermitted(f"RabbitMQ does not let this user consume {queue!r}: {error}") from error
         except LOST as error:
             await subscription.close()
             raise BusUnavailable(f"queue {queue!r} can't be consumed now: {error!r}") from error

@@ -14,6 +14,7 @@ from aiormq.abc import DeliveredMessage
 from bus.dead import dead_copy
 from bus.port import Delivery, Outgoing
 from bus.rabbit.connection import LOST, Link
+from bus.rabbit.names import plain_exchange
 from bus.rabbit.session import Session, Token
 from bus.rabbit.topology import Topology
 from bus.rabbit.wire import deliveries_of, message_from, published_at, was_delayed
@@ -163,7 +164,7 @@ class RabbitSubscription:
                     raise
                 await self._topology.declare_again(copy.routing_key)
                 await self._publish(copy)
-        except BusError as error:
+        except (BusError, ConfigurationError) as error:
             _log.error("message %r could not be moved to %s: %s", copy.message.id, copy.routing_key, error)
             return False
         return True
@@ -177,10 +178,11 @@ class RabbitSubscription:
             Delivery(
                 message=message_from(delivered, tag),
                 queue=self._queue,
-                exchange=delivered.exchange or "",
+                exchange=plain_exchange(delivered.exchange or ""),
                 routing_key=delivered.routing_key or "",
                 deliveries=deliveries_of(delivered),
                 token=Token(session, tag),
+                user=delivered.header.properties.user_id or None,
             )
         )
         self._arrived.set()

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import bisect
 
+from bus.rabbit.names import delay_prefix
+
 __all__ = ["delay_name", "tier_of"]
 
 _SHORTEST = 50  # milliseconds; below that a broker's own latency counts for more
@@ -32,6 +34,6 @@ def tier_of(delay: float) -> int:
     return _TIERS[bisect.bisect_left(_TIERS, delay * 1000)]
 
 
-def delay_name(milliseconds: int) -> str:
-    """The name of a tier's exchange, and of its queue."""
-    return f"antiphon.delay.{milliseconds}ms"
+def delay_name(milliseconds: int, user: str | None = None) -> str:
+    """The name of a tier's exchange, and of its queue; ``user`` has its own (``bus.rabbit.names``)."""
+    return f"{delay_prefix(user)}{milliseconds}ms"

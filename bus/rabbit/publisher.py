@@ -14,9 +14,11 @@ from aiormq.exceptions import ChannelNotFoundEntity, DeliveryError, PublishError
 from bus.port import Outgoing
 from bus.rabbit.connection import LOST, Link
 from bus.rabbit.delays import delay_name, tier_of
+from bus.rabbit.names import direct_name
+from bus.rabbit.refusals import is_refused
 from bus.rabbit.topology import Topology
 from bus.rabbit.wire import properties_of
-from contracts.errors import BusError, BusUnavailable, ConfigurationError, Unroutable
+from contracts.errors import BusError, BusUnavailable, ConfigurationError, NotPermitted, Unroutable
 
 __all__ = ["Publisher"]
 
@@ -36,7 +38,10 @@ class _Lane:
     comes for a publish that was cancelled.
     """
 
-    def __init__(self, channel: AbstractChannel, raw: RawChannel, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, channel: AbstractChannel, raw: RawChannel, user: str | None, clock: Callable[[], float]
+    ) -> None:
+        self._user = user
         self._channel = channel  # aio-pika holds its own objects weakly (#536)
         self._raw = raw
         self._clock = clock
@@ -78,7 +83,7 @@ class _Lane:
             out.message.body,
             exchange=exchange,
             routing_key=out.routing_key,
-            properties=properties_of(out.message, self._clock()),
+            properties=properties_of(out.message, self._clock(), self._user),
             mandatory=out.mandatory,
             wait=False,
         )
@@ -90,9 +95,17 @@ class _Lane:
 
 
 class Publisher:
-    """Publishes on one link. ``clock`` gives seconds since the epoch."""
+    """Publishes on one link. ``user``: see ``RabbitBus``; ``clock`` gives seconds since the epoch."""
 
-    def __init__(self, link: Link, topology: Topology, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        link: Link,
+        topology: Topology,
+        *,
+        user: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._user = user
         self._link = link
         self._topology = topology
         self._clock = clock
@@ -144,6 +157,7 @@ class Publisher:
     ) -> dict[int, BusError]:
         errors: dict[int, BusError] = {}
         sends: dict[asyncio.Task[None], int] = {}
+        ways: dict[asyncio.Task[None], str] = {}
         waiting = list(indexes)
         try:
             async with asyncio.timeout_at(deadline):
@@ -155,7 +169,9 @@ class Publisher:
                     except BusError as error:
                         errors[waiting.pop(0)] = error
                         continue
-                    sends[await lane.send(out, exchange)] = waiting.pop(0)
+                    task = await lane.send(out, exchange)
+                    sends[task] = waiting.pop(0)
+                    ways[task] = exchange
                 if sends:
                     await asyncio.wait(sends)
         except TimeoutError:
@@ -164,8 +180,10 @@ class Publisher:
             # Opening a lane failed; the pause keeps a broker that refuses channels from being hammered.
             await asyncio.sleep(min(0.05, max(0.0, deadline - asyncio.get_running_loop().time())))
             errors |= {index: _Lost(f"RabbitMQ closed the channel: {lost!r}") for index in waiting}
+        except ConfigurationError as error:
+            errors |= {index: BusUnavailable(str(error)) for index in waiting}
         for task, index in sends.items():
-            failure = self._outcome(task, outgoing[index])
+            failure = self._outcome(task, outgoing[index], ways[task])
             if failure is not None:
                 errors[index] = failure
         return errors
@@ -177,7 +195,7 @@ class Publisher:
             return BusUnavailable("RabbitMQ is not connected")
         return BusUnavailable("RabbitMQ gave no confirm in time")
 
-    def _outcome(self, task: asyncio.Task[None], out: Outgoing) -> BusError | None:
+    def _outcome(self, task: asyncio.Task[None], out: Outgoing, exchange: str) -> BusError | None:
         if not task.done():
             return self._too_late()
         if task.cancelled():
@@ -192,6 +210,8 @@ class Publisher:
             )
         if isinstance(error, DeliveryError):
             return BusUnavailable(f"RabbitMQ refused message {out.message.id!r}: {error!r}")
+        if is_refused(error, exchange, out.routing_key):
+            return NotPermitted(f"RabbitMQ refused message {out.message.id!r} to this user: {error}")
         if isinstance(error, ChannelNotFoundEntity):
             self._topology.forget(out.routing_key)
         if isinstance(error, LOST):
@@ -201,7 +221,7 @@ class Publisher:
     async def _exchange(self, out: Outgoing) -> str:
         """Where to publish. A delayed one can't be mandatory at its end: its queue is looked up before."""
         if not out.delay:
-            return out.exchange
+            return out.exchange or direct_name(self._user)
         if out.mandatory and not await self._topology.exists(out.routing_key):
             raise Unroutable(
                 f"message {out.message.id!r} is delayed for queue {out.routing_key!r}, which does not exist"
@@ -210,8 +230,9 @@ class Publisher:
         try:
             await self._topology.ensure_tier(tier)
         except ConfigurationError as error:
-            raise BusUnavailable(f"RabbitMQ has another {delay_name(tier)}: {error}") from error
-        return delay_name(tier)
+            name = delay_name(tier, self._user)
+            raise BusUnavailable(f"the delay tier {name} can't be had: {error}") from error
+        return delay_name(tier, self._user)
 
     async def _open(self) -> _Lane:
         """The lane of the present connection, once the broker takes publishes."""
@@ -225,5 +246,5 @@ class Publisher:
                 channel = await connection.channel(on_return_raises=True)
                 # aio-pika's own publish waits for each message to leave the socket, one after the other.
                 raw = cast(RawChannel, await channel.get_underlay_channel())
-                self._lane = _Lane(channel, raw, self._clock)
+                self._lane = _Lane(channel, raw, self._user, self._clock)
             return self._lane

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 from aio_pika.abc import AbstractChannel
 from aiormq.abc import AbstractChannel as RawChannel
-from aiormq.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
+from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity, ChannelPreconditionFailed
 from pamqp.common import FieldTable
 
 from bus.dead import dead_name
-from bus.port import DIRECT, Queue
+from bus.port import Queue
 from bus.rabbit.connection import LOST, Link
 from bus.rabbit.delays import delay_name
+from bus.rabbit.names import direct_name
 from bus.routing import EXCHANGES
 from contracts.errors import BusUnavailable, ConfigurationError
 
-__all__ = ["Topology"]
+__all__ = ["Topology", "dead_arguments", "queue_arguments"]
 
 T = TypeVar("T")
 
 _QUORUM = "quorum"
+_PROVISION = "run 'antiphon broker provision MODULE:APP' for this broker and this version of the app"
 
 
 class Topology:
@@ -30,11 +33,13 @@ class Topology:
     they can't change once a queue exists (406), so whatever one may want to tune belongs into a policy.
 
     It works on the consuming connection, which the broker does not block when it is short of memory or disk.
-    ``timeout`` bounds each call, in seconds.
+    ``timeout`` bounds each call, in seconds. ``user``: one of a provisioned broker's, who may make nothing
+    but its own delay tiers; then it is only checked that the rest is there.
     """
 
-    def __init__(self, link: Link, *, timeout: float) -> None:
+    def __init__(self, link: Link, *, timeout: float, user: str | None = None) -> None:
         self._link = link
+        self._user = user
         self._timeout = timeout
         self._channel: AbstractChannel | None = None
         self._lock = asyncio.Lock()
@@ -49,25 +54,34 @@ class Topology:
             for name, kind in EXCHANGES.items():
                 await channel.exchange_declare(name, exchange_type=kind, durable=True)
 
-        await self._call("the exchanges", work)
+        if self._user is None:
+            await self._call("the exchanges", work)
+            return
+        for name in (*EXCHANGES, direct_name(self._user)):
+            await self._check(f"exchange {name!r}", partial(_look_at_exchange, name))
 
     async def declare(self, queue: Queue) -> None:
         """A queue with its dead queue and bindings. Raises ConfigurationError, BusUnavailable."""
-
-        async def work(channel: RawChannel) -> None:
-            dead = dead_name(queue.name)
-            if dead != queue.name:
-                await channel.queue_declare(dead, durable=True, arguments={"x-queue-type": _QUORUM})
-            arguments = _arguments(queue, dead)
-            await channel.queue_declare(queue.name, durable=True, arguments=arguments)
-            for binding in queue.bindings:
-                await channel.queue_bind(queue.name, binding.exchange, binding.pattern)
-
-        await self._call(f"queue {queue.name!r}", work)
+        if self._user is None:
+            await self._make(queue)
+        else:
+            for name in dict.fromkeys((queue.name, dead_name(queue.name))):
+                await self._check(f"queue {name!r}", partial(_look_at_queue, name))
         known = self._declared.get(queue.name, queue)
         bindings = tuple(dict.fromkeys((*known.bindings, *queue.bindings)))
         self._declared[queue.name] = Queue(queue.name, bindings, queue.single_active)
         self._seen |= {queue.name, dead_name(queue.name)}
+
+    async def _make(self, queue: Queue) -> None:
+        async def work(channel: RawChannel) -> None:
+            dead = dead_name(queue.name)
+            if dead != queue.name:
+                await channel.queue_declare(dead, durable=True, arguments=dead_arguments())
+            await channel.queue_declare(queue.name, durable=True, arguments=queue_arguments(queue))
+            for binding in queue.bindings:
+                await channel.queue_bind(queue.name, binding.exchange, binding.pattern)
+
+        await self._call(f"queue {queue.name!r}", work)
 
     async def declare_again(self, name: str) -> bool:
         """Make a queue that has gone, when it was declared here; whether it was.
@@ -112,11 +126,11 @@ class Topology:
         """The exchange and the queue of a delay tier; see ``bus.rabbit.delays``."""
         if milliseconds in self._tiers:
             return
-        name = delay_name(milliseconds)
+        name, user = delay_name(milliseconds, self._user), self._user
 
         async def work(channel: RawChannel) -> None:
             await channel.exchange_declare(name, exchange_type="fanout", durable=True)
-            await channel.queue_declare(name, durable=True, arguments=_delay_arguments(milliseconds))
+            await channel.queue_declare(name, durable=True, arguments=_delay_arguments(milliseconds, user))
             await channel.queue_bind(name, name)
 
         await self._call(f"delay queue {name!r}", work)
@@ -127,6 +141,13 @@ class Topology:
         self._seen.difference_update(names)
         self._tiers.clear()
 
+    async def _check(self, what: str, look: Callable[[RawChannel], Awaitable[None]]) -> None:
+        """Raises ConfigurationError when it is not there."""
+        try:
+            await self._call(what, look)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{error}; {_PROVISION}") from error
+
     async def _call(self, what: str, work: Callable[[RawChannel], Awaitable[T]]) -> T:
         try:
             async with asyncio.timeout(self._timeout), self._lock:
@@ -135,6 +156,11 @@ class Topology:
             raise ConfigurationError(
                 f"{what} exists with other arguments: {error}; "
                 "use another name, or delete it when it is empty"
+            ) from error
+        except ChannelAccessRefused as error:
+            raise ConfigurationError(
+                f"RabbitMQ does not let this user have {what}: {error}; log in as the user of this role, "
+                "and where the broker is provisioned set ANTIPHON_BROKER=provisioned"
             ) from error
         except ChannelNotFoundEntity as error:
             raise ConfigurationError(f"{what} does not exist; declare it first ({error})") from error
@@ -149,29 +175,43 @@ class Topology:
         return await self._channel.get_underlay_channel()
 
 
-def _arguments(queue: Queue, dead: str) -> FieldTable:
+async def _look_at_exchange(name: str, channel: RawChannel) -> None:
+    await channel.exchange_declare(name, passive=True)
+
+
+async def _look_at_queue(name: str, channel: RawChannel) -> None:
+    await channel.queue_declare(name, passive=True)
+
+
+def dead_arguments() -> FieldTable:
+    """A dead queue's identity."""
+    return {"x-queue-type": _QUORUM}
+
+
+def queue_arguments(queue: Queue) -> FieldTable:
     """A queue's identity: what it is, and where its dead go.
 
     RabbitMQ 4 drops a message that was delivered too often (20 times unless a policy says otherwise)
     when its queue knows no place for it.
     """
+    dead = dead_name(queue.name)
     arguments: FieldTable = {"x-queue-type": _QUORUM}
     if dead != queue.name:
-        arguments |= _dead_letters() | {"x-dead-letter-routing-key": dead}
+        arguments |= _dead_letters(direct_name(None)) | {"x-dead-letter-routing-key": dead}
     if queue.single_active:
         arguments["x-single-active-consumer"] = True
     return arguments
 
 
-def _delay_arguments(milliseconds: int) -> FieldTable:
+def _delay_arguments(milliseconds: int, user: str | None) -> FieldTable:
     """A delay queue's arguments are its identity: the time is in its name."""
-    return {"x-queue-type": _QUORUM, "x-message-ttl": milliseconds, **_dead_letters()}
+    return {"x-queue-type": _QUORUM, "x-message-ttl": milliseconds, **_dead_letters(direct_name(user))}
 
 
-def _dead_letters() -> FieldTable:
+def _dead_letters(exchange: str) -> FieldTable:
     """Dead-lettering that keeps a message until its target has confirmed it; it needs reject-publish."""
     return {
-        "x-dead-letter-exchange": DIRECT,
+        "x-dead-letter-exchange": exchange,
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",
     }

@@ -18,8 +18,11 @@ _BROKERS_OWN = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count"
 _APP_ID = "antiphon"
 
 
-def properties_of(message: Message, now: float) -> Basic.Properties:
-    """Persistent, with our id and the time of publishing (whole seconds since the epoch)."""
+def properties_of(message: Message, now: float, user: str | None = None) -> Basic.Properties:
+    """Persistent, with our id and the time of publishing (whole seconds since the epoch).
+
+    ``user`` is who we say we are; the broker refuses another than the one who is logged in.
+    """
     return Basic.Properties(
         message_id=message.id,
         content_type=message.content_type,
@@ -27,6 +30,7 @@ def properties_of(message: Message, now: float) -> Basic.Properties:
         headers=dict(message.headers),
         timestamp=datetime.fromtimestamp(now, UTC),
         app_id=_APP_ID,
+        user_id=user,
     )
 
 
