@@ -25,7 +25,8 @@ class App:
     """Flows, reactors and services, and the contracts between them.
 
     ``contracts`` is the folder (or folders) of contract files. Flow inputs and step results may be
-    pydantic models too: their schemas become contracts of this app.
+    pydantic models too: their schemas become contracts of this app. ``external`` are the types that come
+    from outside of this app, are read outside, or are commands to services that run elsewhere.
 
     Raises ConfigurationError when something is wrong, before anything runs.
     """
@@ -38,8 +39,12 @@ class App:
         reactors: Iterable[Reactor | Callable[..., Any]] = (),
         services: Iterable[Service] = (),
         contracts: Path | str | Sequence[Path | str] = (),
+        external: Iterable[str] = (),
     ) -> None:
         self.name = name
+        if isinstance(external, str):
+            raise ConfigurationError(f"app {name!r}: external={external!r}; write [{external!r}]")
+        self.external = frozenset(external)
         self.catalog = Catalog(flows)
         self.reactors = tuple(reactor_of(reactor) for reactor in reactors)
         self.services = tuple(services)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -31,7 +32,8 @@ class Flow:
 
     ``key`` is the field of the input that names the business object; ``input`` is the contract of the
     input, or a pydantic model. ``on_failure`` holds the events that tell of a run that could not go
-    forward. ``result`` is the mapping that makes the run's result.
+    forward. ``result`` is the mapping that makes the run's result. ``declared_at`` is the ``file:line``
+    where it was written.
 
     Raises InvalidFlow when the definition can't run.
     """
@@ -43,8 +45,12 @@ class Flow:
     steps: Sequence[Node]
     on_failure: Sequence[Emit] = ()
     result: Mapping[str, Any] | None = None
+    declared_at: str = field(default="", compare=False, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
+        if not self.declared_at:
+            frame = sys._getframe(2)  # past the __init__ that the dataclass has made
+            object.__setattr__(self, "declared_at", f"{frame.f_code.co_filename}:{frame.f_lineno}")
         if not _NAME.fullmatch(self.name):
             raise InvalidFlow(f"{self.name!r} is no name for a flow: use a-z, 0-9, _ and -")
         if self.version < 1:

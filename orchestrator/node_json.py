@@ -28,6 +28,8 @@ def write_node(node: Node, result_type: ResultType) -> dict[str, Any]:
                 written["compensate"] = {"command": node.compensate.type, "data": dict(node.compensate.data)}
             elif node.compensate is not None:
                 written["compensate"] = node.compensate.__name__
+            if node.changes_nothing:
+                written["changes_nothing"] = True
             if node.retry is not None:
                 written["retry"] = node.retry.as_json()
             if node.deadline is not None:
@@ -116,6 +118,7 @@ def _read_step(document: Mapping[str, Any], functions: Functions) -> Step:
         deadline=document.get("deadline"),
         pivot=document.get("pivot", False),
         result=document.get("result"),
+        changes_nothing=document.get("changes_nothing", False),
     )
 
 

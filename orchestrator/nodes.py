@@ -1,11 +1,13 @@
 """The nodes of a flow, as data, and the words that make them.
 
 Each node has a name that is unique in its flow; facts are keyed by it. Python functions are held by
-reference and written by name in the JSON form.
+reference and written by name in the JSON form. ``declared_at`` is the ``file:line`` where a node was
+written, for whoever has to be shown the place; it is no part of what the node is.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -40,6 +42,16 @@ Condition = Mapping[str, Any] | Callable[[Mapping[str, Any]], bool]
 DEFAULT_TIMEOUT = 30.0
 
 
+def _place() -> Any:
+    return field(default="", compare=False, repr=False, kw_only=True)
+
+
+def _caller() -> str:
+    """Where the function that called this one was called."""
+    frame = sys._getframe(2)
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """A request to a service: its contract, and the data that is read from the run."""
@@ -54,7 +66,8 @@ class Step:
 
     ``timeout`` is start-to-close of one attempt, ``deadline`` schedule-to-close of all of them, both
     in seconds. Without ``retry`` a step before the pivot has five attempts, one after it goes on until
-    it is done. ``result`` is the contract of what comes back, or a pydantic model.
+    it is done. ``result`` is the contract of what comes back, or a pydantic model. ``changes_nothing``
+    is declared by ``compensate="nothing"``: there is nothing to undo.
     """
 
     name: str
@@ -67,6 +80,8 @@ class Step:
     deadline: float | None = None
     pivot: bool = False
     result: str | type | None = None
+    changes_nothing: bool = False
+    declared_at: str = _place()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +92,7 @@ class Emit:
     type: str
     data: Mapping[str, Any]
     subject: str | None = None
+    declared_at: str = _place()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +106,7 @@ class Wait:
     type: str
     by: str | None = None
     timeout: float | None = None
+    declared_at: str = _place()
 
     @property
     def signal(self) -> str | None:
@@ -103,6 +120,7 @@ class Sleep:
 
     name: str
     seconds: float
+    declared_at: str = _place()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +131,7 @@ class When:
     condition: Condition
     then: tuple[Node, ...]
     otherwise: tuple[Node, ...] = ()
+    declared_at: str = _place()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +141,7 @@ class Parallel:
     name: str
     branches: tuple[tuple[Node, ...], ...]
     mode: Literal["all", "first"] = "all"
+    declared_at: str = _place()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +152,7 @@ class Call:
     flow: str
     input: Mapping[str, Any]
     version: int | None = None
+    declared_at: str = _place()
 
 
 Node = Step | Emit | Wait | Sleep | When | Parallel | Call
@@ -144,7 +165,7 @@ def step(
     at: str | None = None,
     command: str | None = None,
     data: Mapping[str, Any] | None = None,
-    compensate: StepFunction | Command | None = None,
+    compensate: StepFunction | Command | Literal["nothing"] | None = None,
     retry: Retry | None = None,
     timeout: Duration = DEFAULT_TIMEOUT,
     deadline: Duration | None = None,
@@ -153,8 +174,14 @@ def step(
 ) -> Step:
     """A step: ``step(function)`` runs here, ``step("name", at="service", command=…)`` at a service.
 
-    The name is the function's unless given. Raises InvalidFlow.
+    The name is the function's unless given. ``compensate="nothing"`` says that the step changes nothing,
+    so that there is nothing to undo. Raises InvalidFlow.
     """
+    undo = compensate if not isinstance(compensate, str) else None
+    if isinstance(compensate, str) and compensate != "nothing":
+        raise InvalidFlow(
+            f"step({work!r}): compensate={compensate!r}; give a function, a Command, or the word 'nothing'"
+        )
     if isinstance(work, str):
         if not at or not command:
             raise InvalidFlow(f"step({work!r}): a step at a service needs at= and command=")
@@ -170,18 +197,20 @@ def step(
         run=function,
         at=at,
         command=Command(command, dict(data or {})) if command else None,
-        compensate=compensate,
+        compensate=undo,
         retry=retry,
         timeout=seconds(timeout),
         deadline=None if deadline is None else seconds(deadline),
         pivot=pivot,
         result=result,
+        changes_nothing=compensate == "nothing",
+        declared_at=_caller(),
     )
 
 
 def emit(type: str, data: Mapping[str, Any], *, name: str | None = None, subject: str | None = None) -> Emit:
     """Publish an event of contract ``type``; strings that begin with ``$.`` are read from the run."""
-    return Emit(name or f"emit {type}", type, dict(data), subject)
+    return Emit(name or f"emit {type}", type, dict(data), subject, declared_at=_caller())
 
 
 def wait(
@@ -199,13 +228,13 @@ def wait(
         raise InvalidFlow(f"wait({type!r}) needs by=: the field of the event that equals the run's key")
     limit = None if timeout is None else seconds(timeout)
     if signal is not None:
-        return Wait(name or signal, f"signal:{signal}", None, limit)
-    return Wait(name or _plain(str(type)), str(type), by, limit)
+        return Wait(name or signal, f"signal:{signal}", None, limit, declared_at=_caller())
+    return Wait(name or _plain(str(type)), str(type), by, limit, declared_at=_caller())
 
 
 def sleep(duration: Duration, *, name: str | None = None) -> Sleep:
     """Pause durably."""
-    return Sleep(name or f"sleep {duration}", seconds(duration))
+    return Sleep(name or f"sleep {duration}", seconds(duration), declared_at=_caller())
 
 
 def when(
@@ -217,19 +246,21 @@ def when(
 ) -> When:
     """Choose by a JSON Schema over ``{"input": …, "<step>": …}`` or by a function of that document."""
     named = name or (f"when {getattr(condition, '__name__', '')}" if callable(condition) else "when")
-    return When(named, condition, tuple(then), tuple(otherwise))
+    return When(named, condition, tuple(then), tuple(otherwise), declared_at=_caller())
 
 
 def parallel(
     *branches: Sequence[Node], mode: Literal["all", "first"] = "all", name: str | None = None
 ) -> Parallel:
     """Run branches at the same time."""
-    return Parallel(name or "parallel", tuple(tuple(branch) for branch in branches), mode)
+    return Parallel(
+        name or "parallel", tuple(tuple(branch) for branch in branches), mode, declared_at=_caller()
+    )
 
 
 def call(flow: str, input: Mapping[str, Any], *, version: int | None = None, name: str | None = None) -> Call:
     """Run another flow and wait for it; ``input`` must hold that flow's key."""
-    return Call(name or flow, flow, dict(input), version)
+    return Call(name or flow, flow, dict(input), version, declared_at=_caller())
 
 
 def _called(function: Callable[..., Any]) -> str:

@@ -15,7 +15,7 @@ from bus.envelope import message_of, publication
 from bus.port import COMMANDS, PARTITIONS, Outgoing, Queue
 from bus.port import Binding as QueueBinding
 from contracts.envelope import Event, derive_id
-from contracts.errors import MalformedMessage
+from contracts.errors import MalformedMessage, Terminal
 from orchestrator.effects import AnswerParent, CancelRun, ForwardEvent, PublishEvent, SendCommand
 from orchestrator.happenings import (
     CancelRequested,
@@ -220,7 +220,7 @@ def _read_reply(event: Event) -> Happening:
     return StepFailed(
         node,
         attempt,
-        str(data["error"]["code"]),
+        str(data["error"]["code"])[: Terminal.LONGEST_CODE] or "error",
         str(data["error"]["message"]),
         definite=data["outcome"] == "refused",
         retry_after=None if data.get("retry_after") is None else float(data["retry_after"]),

@@ -35,6 +35,7 @@ class ReactionContext:
         source: str,
         clock: Callable[[], float],
         transactional: bool,
+        emits: tuple[str, ...] | None = None,
     ) -> None:
         self.event = event
         self.reactor = reactor
@@ -46,6 +47,7 @@ class ReactionContext:
         self._source = source
         self._clock = clock
         self._transactional = transactional
+        self._emits = emits
         self._emitted: list[Event] = []
         self._works: list[Work] = []
         self._closed = False
@@ -55,9 +57,15 @@ class ReactionContext:
 
         The id follows from the reactor, the event handled and the number of the emit, so that
         another attempt emits the same ids in the same order and consumers stop the repeats.
-        ``data`` is JSON or a pydantic model. Raises UnknownContract and ContractViolation.
+        ``data`` is JSON or a pydantic model. Raises UnknownContract and ContractViolation, and
+        ConfigurationError when the reactor declares ``emits`` and this type is not among them.
         """
         self._check_open("emit")
+        if self._emits is not None and type not in self._emits:
+            raise ConfigurationError(
+                f"reactor {self.reactor!r} emits {type!r} and does not declare it: "
+                f"add it to @reacts_to(…, emits=[…]), which has {list(self._emits)}"
+            )
         payload = data.model_dump(mode="json") if isinstance(data, BaseModel) else data
         self._registry.validate(type, payload)
         id = derive_id(self.reactor, self.event.source, self.event.id, len(self._emitted), type)

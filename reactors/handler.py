@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import BaseModel, ValidationError
 
@@ -23,12 +23,13 @@ class Handler:
 
     The first parameter gets, by its annotation: a pydantic model -> the payload parsed by it; ``Event``
     -> the whole event; ``dict``, ``Mapping``, ``Any`` or none -> the decoded payload. The second one,
-    which may be left out, gets the context.
+    which may be left out, gets the context. ``model`` is the pydantic model, if there is one.
     """
 
     function: Callable[..., Awaitable[Any]]
     read: Read
     wants_context: bool
+    model: type[BaseModel] | None = None
 
     @classmethod
     def of(cls, function: Callable[..., Awaitable[Any]], names: Mapping[str, Any]) -> Handler:
@@ -43,7 +44,8 @@ class Handler:
         if not parameters or required or any(p.kind is p.KEYWORD_ONLY for p in parameters[:2]):
             raise _wrong(function, "it must take the event and, if it wants one, the context: (event, ctx)")
         annotation = _resolve(function, parameters[0], names)
-        return cls(function, _reader(function, annotation), wants_context=len(parameters) > 1)
+        model = annotation if _is_model(annotation) else None
+        return cls(function, _reader(function, annotation), len(parameters) > 1, model)
 
     async def __call__(self, event: Event, context: object) -> Any:
         """Call it. Raises what it raises, and Terminal when its model can't read the payload."""
@@ -84,8 +86,12 @@ def _resolve(function: Callable[..., Any], parameter: inspect.Parameter, names: 
         ) from error
 
 
+def _is_model(annotation: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
 def _reader(function: Callable[..., Any], annotation: Any) -> Read:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if _is_model(annotation):
         return _model_reader(annotation)
     if annotation is Event:
         return lambda event: event

@@ -36,6 +36,7 @@ class ReactorDesk(Desk):
             source=f"{self.means.source}/reactors/{self.name}",
             clock=self.means.clock,
             transactional=self._reactor.transactional,
+            emits=self._reactor.emits,
         )
         result = await attempt(
             self._call(event, context), timeout=self._reactor.timeout, name=f"reactor {self.name}"

@@ -26,7 +26,8 @@ class Reactor:
     """One reactor. ``timeout`` is in seconds per attempt; ``concurrency`` counts handlers per process.
 
     ``name`` is its identity: queue, inbox and dead letters go by it, so that it outlives a rename of
-    the function only when it is given.
+    the function only when it is given. ``emits`` are the types that it may emit; None when it does not
+    say. ``ends`` says why a circle of events that goes through it comes to an end.
     """
 
     name: str
@@ -37,6 +38,8 @@ class Reactor:
     concurrency: int
     transactional: bool
     declared_at: str
+    emits: tuple[str, ...] | None = None
+    ends: str | None = None
 
     def queue(self) -> Queue:
         """Its durable queue, bound to each of its types."""
@@ -50,11 +53,15 @@ def reacts_to(
     timeout: float = 30.0,
     concurrency: int = 50,
     transactional: bool = False,
+    emits: Iterable[str] | None = None,
+    ends: str | None = None,
 ) -> Callable[[F], F]:
     """Declare the function below a reactor to events of these types; it stays callable as before.
 
     The function gets a ``reactor`` attribute. Raises ConfigurationError when something does not fit.
     ``transactional`` lets the handler's ``ctx.execute`` join the commit that settles the reaction.
+    ``emits`` are the types that it may emit: ``ctx.emit`` holds it to them, and ``antiphon check`` sees
+    where they lead. ``ends`` says why a circle of events through this reactor does not go on for ever.
     """
     frame = sys._getframe(1)  # the model may be a local name where the handler is declared
     names = {**frame.f_locals}
@@ -68,6 +75,11 @@ def reacts_to(
             )
         _check_types(types, f"reactor {chosen!r} at {where}")
         check_limits(timeout, concurrency, f"reactor {chosen!r} at {where}")
+        if isinstance(emits, str):
+            raise ConfigurationError(f"reactor {chosen!r} at {where}: emits={emits!r}; write [{emits!r}]")
+        emitted = None if emits is None else tuple(emits)
+        if emitted:
+            _check_types(emitted, f"what reactor {chosen!r} at {where} emits")
         reactor = Reactor(
             name=chosen,
             types=types,
@@ -77,6 +89,8 @@ def reacts_to(
             concurrency=concurrency,
             transactional=transactional,
             declared_at=where,
+            emits=emitted,
+            ends=ends,
         )
         function.reactor = reactor  # type: ignore[attr-defined]
         return function
