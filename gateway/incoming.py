@@ -26,6 +26,7 @@ __all__ = ["Draft", "read_draft"]
 
 _ATTRIBUTE = re.compile(r"[a-z0-9]{1,40}")
 # What a client may say besides the data; hops, workspaces and replies are ours to set.
+_RESERVED = ("flows/", "reactors/")  # below a workspace, or an app that is called like it
 _TAKEN_OVER = ("id", "subject", "correlationid", "causationid", "traceparent", "tracestate")
 
 
@@ -166,4 +167,10 @@ def _source(workspace: str, given: str | None) -> str:
     own = f"/{workspace}/"
     if not given:
         return f"{own}gateway"
-    return given if given.startswith(own) else own + given.lstrip("/")
+    source = given if given.startswith(own) else own + given.lstrip("/")
+    if source.startswith(tuple(own + taken for taken in _RESERVED)):
+        raise Problem(
+            "forbidden",
+            f"{source[:80]!r} is where flows and reactors of the platform speak from; name another source.",
+        )
+    return source

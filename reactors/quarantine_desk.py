@@ -106,9 +106,8 @@ class QuarantineDesk:
 
 def _find(conn: Connection, workspaces: Sequence[str], id: str) -> _Held:
     q = quarantine.c
-    row: Any = conn.execute(
-        select(quarantine).where(q.id == id, q.workspace.in_(list(workspaces)))
-    ).one_or_none()
+    wanted = select(quarantine).where(q.id == id, q.workspace.in_(list(workspaces)))
+    row: Any = conn.execute(wanted).one_or_none() if id.isprintable() else None
     if row is None:
         raise NotQuarantined(f"there is no message {id!r} in quarantine")
     if row.status not in _OPEN:

@@ -13,13 +13,14 @@ from starlette.responses import Response
 
 from bus.envelope import publication
 from contracts.envelope import STRUCTURED, Event
-from contracts.errors import LiveUnavailable, PublishFailed, StoreError, Unroutable
+from contracts.errors import ForgedMessage, LiveUnavailable, PublishFailed, StoreError, Unroutable
 from gateway.auth import Principal, may
 from gateway.docs import IDEMPOTENCY, LAST_EVENT_ID, answers
 from gateway.gateway import gateway_of, platform_of
 from gateway.idempotency import begin
 from gateway.incoming import read_draft
 from gateway.platform import Platform
+from gateway.problems import Problem
 from gateway.responses import Json
 from gateway.sse import EventStream, feed_events, last_event_id
 from store.bulk import insert_rows
@@ -148,6 +149,9 @@ async def _publish(platform: Platform, event: Event) -> bool:
     """Whether anybody listens. Raises BusError when the broker has not confirmed it."""
     try:
         await platform.bus.publish(publication(event))
+    except ForgedMessage as forged:
+        # What the gateway's own key may not say, no API key may: another's source, the platform's types.
+        raise Problem("forbidden", f"The gateway may not sign this: {forged}.") from forged
     except PublishFailed as failed:
         if all(isinstance(error, Unroutable) for error in failed.errors.values()):
             return False

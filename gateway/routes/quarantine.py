@@ -1,4 +1,4 @@
-"""Quarantine: messages that could not be read, verified or validated."""
+"""Quarantine: messages that could not be read, verified or validated; release and discard."""
 
 from __future__ import annotations
 
@@ -9,20 +9,33 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from contracts.envelope import timestamp
+from contracts.errors import NotQuarantined, QuarantineSettled
+from contracts.signing import KID, ORIGIN_KID
 from gateway.auth import Principal, may
-from gateway.docs import answers
+from gateway.bodies import read_object
+from gateway.docs import answers, json_body
 from gateway.gateway import platform_of
 from gateway.messages import shown_body
 from gateway.platform import Platform
 from gateway.problems import Problem
 from gateway.queries.dead_letters import Quarantined, get_quarantined, list_quarantine
 from gateway.responses import Json
+from reactors.quarantine_desk import QuarantineDesk
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["dead letters"])
 
 Viewer = Annotated[Principal, Depends(may("read operations"))]
+Operator = Annotated[Principal, Depends(may("settle dead letters"))]
+
+_WHY: dict[str, Any] = {
+    "type": "object",
+    "required": ["reason"],
+    "properties": {"reason": {"type": "string", "description": "Why; it is kept in the audit log"}},
+    "additionalProperties": False,
+}
+_BAD_BODY = ("malformed-json", "too-large", "unsupported-media-type", "invalid-parameter")
 
 
 class QuarantinedView(BaseModel):
@@ -34,9 +47,17 @@ class QuarantinedView(BaseModel):
     detail: str
     message_id: str | None
     status: str
+    kid: str | None = None
     received_at: str
     message: dict[str, Any] | None = None
     links: dict[str, str]
+
+
+class Settled(BaseModel):
+    """What became of a message in quarantine."""
+
+    id: str
+    status: str
 
 
 class QuarantineList(BaseModel):
@@ -54,7 +75,7 @@ class QuarantineList(BaseModel):
 async def list_all(
     request: Request,
     who: Viewer,
-    status: Annotated[str, Query(pattern="^(held|released|discarded|all)$")] = "held",
+    status: Annotated[str, Query(pattern="^(held|releasing|released|discarded|all)$")] = "held",
     cursor: Annotated[str | None, Query(max_length=500)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Response:
@@ -95,13 +116,72 @@ async def show(request: Request, message_id: str, who: Viewer) -> Response:
     return Json({**_view(found), "message": message})
 
 
+@router.post(
+    "/quarantine/{message_id}/release",
+    summary="Release a message from quarantine",
+    status_code=202,
+    responses=answers(
+        {202: (Settled, "Its queue has it again")},
+        ("quarantine-not-found", "already-settled", "bus-unavailable"),
+        _BAD_BODY,
+    ),
+    openapi_extra=json_body(
+        "Why", schema=_WHY, examples={"seen to": {"reason": "its key was in the wrong ring"}}
+    ),
+)
+async def release(request: Request, message_id: str, who: Operator) -> Response:
+    """Puts the message back on the queue that it was taken from, signed by the gateway: whoever releases it
+    vouches for it. What is wrong in it stays wrong: off contract it is refused again."""
+    body = await read_object(request, {"reason": str}, required=("reason",))
+    platform = platform_of(request)
+    desk = QuarantineDesk(platform.database, platform.bus)
+    try:
+        await desk.release(_visible(platform, who), message_id, actor=who.actor, reason=body["reason"])
+    except (NotQuarantined, QuarantineSettled) as error:
+        raise _problem(error) from error
+    return Json({"id": message_id, "status": "released"}, status_code=202)
+
+
+@router.post(
+    "/quarantine/{message_id}/discard",
+    summary="Discard a message in quarantine",
+    responses=answers(
+        {200: (Settled, "It is given up, and stays to be seen")},
+        ("quarantine-not-found", "already-settled"),
+        _BAD_BODY,
+    ),
+    openapi_extra=json_body("Why", schema=_WHY, examples={"forged": {"reason": "nobody of ours sent it"}}),
+)
+async def discard(request: Request, message_id: str, who: Operator) -> Response:
+    """Gives the message up for good. A reason is required."""
+    body = await read_object(request, {"reason": str}, required=("reason",))
+    platform = platform_of(request)
+    desk = QuarantineDesk(platform.database, None)
+    try:
+        await desk.discard(_visible(platform, who), message_id, actor=who.actor, reason=body["reason"])
+    except (NotQuarantined, QuarantineSettled) as error:
+        raise _problem(error) from error
+    return Json({"id": message_id, "status": "discarded"})
+
+
+def _problem(error: Exception) -> Problem:
+    kind = "already-settled" if isinstance(error, QuarantineSettled) else "quarantine-not-found"
+    return Problem(kind, f"{error}."[:300])
+
+
+def _visible(platform: Platform, who: Principal) -> list[str]:
+    return [who.workspace, ""] if _own(platform, who) else [who.workspace]
+
+
 def _own(platform: Platform, who: Principal) -> bool:
     return who.workspace == platform.workspace
 
 
 def _view(one: Quarantined) -> dict[str, Any]:
+    here = f"/quarantine/{one.id}"
     return {
         **{name: getattr(one, name) for name in ("id", "queue", "reason", "detail", "message_id", "status")},
+        "kid": one.headers.get(ORIGIN_KID) or one.headers.get(KID),
         "received_at": timestamp(one.received_at),
-        "links": {"self": f"/quarantine/{one.id}"},
+        "links": {"self": here, "release": f"{here}/release", "discard": f"{here}/discard"},
     }

@@ -1,0 +1,70 @@
+"""The page of the quarantine: what was refused and why, asked before anything is done."""
+
+from __future__ import annotations
+
+from bus.port import DIRECT, Message, Outgoing
+from tests.gateway.dashboard.forms import deeds, submit
+from tests.gateway.dashboard.scene import Scene, until
+
+
+async def hold(scene: Scene) -> str:
+    """Garbage with a forged name on it, in quarantine; its id."""
+    message = Message("m-1", b'{"<b>": 1}', headers={"x-antiphon-kid": "<i>thief/1"})
+    queue = f"reactor.{scene.platform.reactors[0].name}"
+    await scene.bus.publish(Outgoing(message, queue, DIRECT))
+    async with scene.signed_in() as browser:
+
+        async def look() -> str:
+            text = (await browser.get("/ui/quarantine")).text
+            _, found, rest = text.partition('href="/ui/quarantine/')
+            return rest.partition('"')[0] if found and "data-open" in rest[:60] else ""
+
+        return str(await until(look, "the quarantine"))
+
+
+async def test_what_is_held_is_shown_with_its_reason_and_escaped(scene: Scene) -> None:
+    """Whatever a stranger wrote is text."""
+    id = await hold(scene)
+    async with scene.signed_in("viewer") as browser:
+        for path in ("/ui/quarantine", f"/ui/quarantine/{id}"):
+            page = await browser.get(path)
+            assert page.status_code == 200
+            assert "malformed" in page.text
+            assert "&lt;i&gt;thief/1" in page.text
+            assert "<i>thief" not in page.text
+            assert "data-ask" not in page.text
+        assert (await browser.get(f"/ui/quarantine/{id}/release")).status_code == 403
+        assert (await browser.get("/ui/quarantine/nothing")).status_code == 404
+        assert (await browser.get("/ui/quarantine?cursor=x")).status_code == 400
+        assert 'aria-current="page" data-go="q"' in (await browser.get("/ui/quarantine")).text
+
+
+async def test_it_is_discarded_with_a_reason_and_then_settled(scene: Scene) -> None:
+    """Without a reason it is asked again; afterwards there is nothing more to do."""
+    id = await hold(scene)
+    async with scene.signed_in() as browser:
+        path = f"/ui/quarantine/{id}/discard"
+        assert (await submit(browser, path)).status_code == 422
+        assert (await browser.get(f"/ui/quarantine/{id}/burn")).status_code == 404
+        assert (await submit(browser, path, reason="garbage")).status_code == 303
+        assert "Nothing is held" in (await browser.get("/ui/quarantine")).text
+        assert id in (await browser.get("/ui/quarantine?status=discarded")).text
+        assert "data-ask" not in (await browser.get(f"/ui/quarantine/{id}")).text
+        refused = await submit(browser, f"/ui/quarantine/{id}/release", reason="too late")
+        assert refused.status_code == 303
+    assert await deeds(scene) == [("quarantine.discard", id, "garbage")]
+
+
+async def test_a_release_says_what_it_does_and_does_it(scene: Scene) -> None:
+    """It is back on its queue, where it is refused and held again."""
+    id = await hold(scene)
+    async with scene.signed_in() as browser:
+        assert "you vouch for it" in (await browser.get(f"/ui/quarantine/{id}/release")).text
+        answer = await submit(browser, f"/ui/quarantine/{id}/release?back=/ui/quarantine", reason="a try")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/ui/quarantine")
+
+        async def again() -> bool:
+            return id in (await browser.get("/ui/quarantine")).text
+
+        await until(again, "it to be held again")
+    assert await deeds(scene) == [("quarantine.release", id, "a try")]
