@@ -24,7 +24,6 @@ from contracts.errors import (
 from contracts.keyring import SigningKey
 from contracts.signing import (
     ORIGIN_EXCHANGE,
-    ORIGIN_KID,
     ORIGIN_ROUTING_KEY,
     Keys,
     Sealed,
@@ -164,30 +163,35 @@ class SignedBus:
 def _before_its_end(headers: Mapping[str, str | int]) -> tuple[dict[str, str | int], str, str]:
     """Headers and way of a message before it was moved to its dead queue, where nobody signs."""
     before = {name: value for name, value in headers.items() if name not in _DEAD}
-    if ORIGIN_KID not in before:
-        before.pop(ORIGIN_EXCHANGE, None)
-        before.pop(ORIGIN_ROUTING_KEY, None)
     return before, str(headers.get(DEAD_EXCHANGE, "")), str(headers.get(DEAD_ROUTING_KEY, ""))
 
 
 class _SignedSubscription:
-    """A subscription whose deliveries are verified."""
+    """A subscription whose deliveries are verified; below it they are settled as they came."""
 
     def __init__(self, inner: Subscription, verified: Callable[[Delivery], Delivery]) -> None:
         self._inner = inner
         self._verified = verified
+        self._came: dict[Delivery, Delivery] = {}
 
     async def receive(self, most: int) -> list[Delivery]:
-        return [self._verified(delivery) for delivery in await self._inner.receive(most)]
+        came = await self._inner.receive(most)
+        seen = [self._verified(delivery) for delivery in came]
+        self._came.update(zip(seen, came, strict=True))
+        return seen
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
-        await self._inner.ack(deliveries)
+        await self._inner.ack(self._as_they_came(deliveries))
 
     async def release(self, deliveries: Sequence[Delivery]) -> None:
-        await self._inner.release(deliveries)
+        await self._inner.release(self._as_they_came(deliveries))
 
     async def reject(self, deliveries: Sequence[Delivery]) -> None:
-        await self._inner.reject(deliveries)
+        await self._inner.reject(self._as_they_came(deliveries))
 
     async def close(self) -> None:
+        self._came.clear()
         await self._inner.close()
+
+    def _as_they_came(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        return [self._came.pop(delivery, delivery) for delivery in deliveries]

@@ -133,7 +133,7 @@ class EmbeddedSubscription:
         settled = []
         for delivery in deliveries:
             record, current = self._held.get(_seq(delivery), (None, None))
-            if record is not None and current is not None and current.deliveries == delivery.deliveries:
+            if record is not None and current is delivery:
                 del self._held[record.seq]
                 settled.append(record)
         return settled

@@ -1,0 +1,172 @@
+"""Signatures over every adapter: what comes in is judged, what goes out is signed or refused here."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from bus.port import DIRECT, EVENTS, Binding, Bus, Delivery, Message, Outgoing, Queue, Subscription
+from bus.signed import Mode, SignedBus, Signing
+from contracts.envelope import Event
+from contracts.errors import BusUnavailable, ForgedMessage, MalformedMessage, PublishFailed
+from contracts.keyring import Key, Keyring, Rights, SigningKey
+from contracts.signing import KID, ORIGIN_KID, ORIGIN_ROUTING_KEY, SIGNATURE
+from tests.bus.helpers import gather
+
+RIDES = SigningKey("rides/1", "ed25519", bytes(range(32)))
+MAIL = SigningKey("mail/1", "ed25519", bytes(32))
+TYPE = "ride.booked.v1"
+QUEUE = "reactor.mail"
+
+
+class Ring:
+    """Two services: one says what rides say, one may put again what waits on a queue."""
+
+    def __init__(self) -> None:
+        rides = Rights.of(sources=["/rides"], types=["ride.**"], exchanges=[EVENTS])
+        mail = Rights.of(hops=[QUEUE])
+        self.keys = Keyring(
+            [
+                Key("rides/1", "ed25519", RIDES.public(), rides, not_before=0),
+                Key("mail/1", "ed25519", MAIL.public(), mail, not_before=0),
+            ]
+        )
+
+    def keyring(self) -> Keyring:
+        return self.keys
+
+    look_again = keyring
+
+
+def over(
+    bus: Bus, key: SigningKey | None, mode: Mode = "strict", freshness: float | None = 60.0
+) -> SignedBus:
+    return SignedBus(bus, Signing(mode, Ring(), lambda: key, freshness))
+
+
+def booked(id: str = "e-1", **changes: str) -> Outgoing:
+    values = {"source": "/rides", "type": TYPE, **changes}
+    event = Event.create(values["type"], {"n": 1}, id=id, source=values["source"], at=1.0, workspace="acme")
+    message = Message(event.id, event.body, event.datacontenttype, event.headers())
+    return Outgoing(message, event.type, EVENTS)
+
+
+async def opened(bus: Bus) -> Subscription:
+    await bus.declare(Queue(QUEUE, (Binding(EVENTS, TYPE),)))
+    return await bus.subscribe(QUEUE, prefetch=10)
+
+
+async def one(subscription: Subscription) -> Delivery:
+    (delivery,) = await gather(subscription, 1, ack=False)
+    return delivery
+
+
+async def test_a_signed_message_arrives_without_a_refusal_and_can_be_settled(bus: Bus) -> None:
+    """Acked it is gone, released it comes again, rejected it is in the dead queue and still verifiable."""
+    rides, mail = over(bus, RIDES), over(bus, MAIL)
+    subscription = await opened(mail)
+    await rides.publish(booked())
+    delivery = await one(subscription)
+    assert (delivery.refusal, delivery.message.headers[KID]) == (None, "rides/1")
+    await subscription.release([delivery])
+    again = await one(subscription)
+    assert (again.refusal, again.deliveries) == (None, 1)
+    await subscription.reject([again])
+    dead = await mail.subscribe(f"{QUEUE}.dead", prefetch=10)
+    buried = await one(dead)
+    assert buried.refusal is None
+    await dead.ack([buried])
+
+
+async def test_what_a_stranger_puts_on_the_bus_is_refused(bus: Bus) -> None:
+    """Unsigned, altered, and played again straight on the queue."""
+    rides, mail = over(bus, RIDES), over(bus, MAIL)
+    subscription = await opened(mail)
+    real = rides.sign(booked())
+    altered = replace(real, message=replace(real.message, id="e-2", body=b'{"n":2}'))
+    straight = Outgoing(replace(real.message, id="e-3"), QUEUE, DIRECT)
+    await bus.publish(booked("e-4"), altered, straight)
+    found = {d.message.id: d.refusal for d in await gather(subscription, 3)}
+    codes = {id: error.code for id, error in found.items() if isinstance(error, ForgedMessage)}
+    assert codes == {"e-2": "bad-signature", "e-3": "bad-signature", "e-4": "unsigned"}
+    assert mail.refused == {"bad-signature": 2, "unsigned": 1}
+
+
+async def test_a_retry_is_signed_again_by_who_makes_it_and_keeps_its_origin(bus: Bus) -> None:
+    """Delayed, and again: the last hop's key, the first one's signature, and the way it came first."""
+    rides, mail = over(bus, RIDES), over(bus, MAIL)
+    subscription = await opened(mail)
+    await rides.publish(booked())
+    for _ in range(2):
+        delivery = await one(subscription)
+        await mail.publish(Outgoing(delivery.message, QUEUE, DIRECT, delay=0.05))
+        await subscription.ack([delivery])
+    final = await one(subscription)
+    headers = final.message.headers
+    assert final.refusal is None
+    assert (headers[KID], headers[ORIGIN_KID], headers[ORIGIN_ROUTING_KEY]) == ("mail/1", "rides/1", TYPE)
+    await subscription.ack([final])
+
+
+@pytest.mark.parametrize(
+    ("out", "code"),
+    [
+        (booked(source="/payments"), "wrong-source"),
+        (booked(type="payment.made.v1"), "wrong-type"),
+        (replace(booked(), routing_key="ride.ended.v1"), "wrong-routing"),
+        (Outgoing(booked().message, QUEUE, DIRECT), "wrong-routing"),
+    ],
+)
+async def test_what_nobody_would_believe_is_not_sent(bus: Bus, out: Outgoing, code: str) -> None:
+    """The mistake shows where it was made."""
+    with pytest.raises(ForgedMessage) as refused:
+        await over(bus, RIDES).publish(out)
+    assert refused.value.code == code
+
+
+async def test_without_a_valid_key_nothing_is_sent_unsigned(bus: Bus) -> None:
+    """It counts as a bus that is away: whoever publishes tries again, and nothing is lost."""
+    with pytest.raises(PublishFailed) as failed:
+        await over(bus, None).publish(booked())
+    assert isinstance(failed.value.errors[0], BusUnavailable)
+
+
+async def test_permissive_lets_through_and_counts(bus: Bus) -> None:
+    """Without a key it publishes unsigned, and what would be refused is only counted."""
+    loose = over(bus, None, "permissive")
+    subscription = await opened(loose)
+    await loose.publish(booked())
+    delivery = await one(subscription)
+    assert delivery.refusal is None
+    assert SIGNATURE not in delivery.message.headers
+    assert loose.refused == {"unsigned": 1}
+    await subscription.ack([delivery])
+
+
+async def test_a_backlog_is_not_stale_when_it_comes_again(bus: Bus) -> None:
+    """What is old at its first delivery is refused, at its second not."""
+    now = time.time()
+    old = SignedBus(bus, Signing("strict", Ring(), lambda: RIDES, None), clock=lambda: now - 3600)
+    mail = over(bus, MAIL)
+    subscription = await opened(mail)
+    await old.publish(booked())
+    first = await one(subscription)
+    assert isinstance(first.refusal, ForgedMessage)
+    assert first.refusal.code == "stale"
+    await subscription.release([first])
+    second = await one(subscription)
+    assert second.refusal is None
+    await subscription.ack([second])
+
+
+async def test_well_signed_rubbish_is_malformed(bus: Bus) -> None:
+    """A structured event that is no JSON, under a signature that holds."""
+    rides, mail = over(bus, RIDES, "permissive"), over(bus, MAIL)
+    subscription = await opened(mail)
+    rubbish = Message("e-1", b"{", "application/cloudevents+json")
+    await rides.publish(Outgoing(rubbish, TYPE, EVENTS))
+    delivery = await one(subscription)
+    assert isinstance(delivery.refusal, MalformedMessage)
+    await subscription.ack([delivery])
