@@ -37,6 +37,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 __all__ = [
     "AntiphonError",
@@ -87,11 +88,17 @@ class Retryable(AntiphonError):
 
 
 class Terminal(AntiphonError):
-    """Raised when trying again can't help. ``code`` is short and stable, for machines."""
+    """Raised when trying again can't help. ``code`` is short and stable, for machines.
+
+    A code has 1 to 100 characters, so that a contract can say what an error's code is: what is longer is
+    cut, and an empty one is ``terminal``.
+    """
+
+    LONGEST_CODE: ClassVar[int] = 100
 
     def __init__(self, message: str, *, code: str = "terminal") -> None:
         super().__init__(message)
-        self.code = code
+        self.code = code[: self.LONGEST_CODE] or "terminal"
 
 
 class ConfigurationError(AntiphonError):
