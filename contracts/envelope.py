@@ -33,6 +33,7 @@ __all__ = [
 BINARY_PREFIX = "cloudEvents:"
 STRUCTURED = "application/cloudevents+json"
 _READ_PREFIXES = (BINARY_PREFIX, "cloudEvents_", "ce-")
+_PREFIX_LENGTH = len(BINARY_PREFIX)
 _REQUIRED = ("id", "source", "type", "specversion")
 _KNOWN = frozenset({*_REQUIRED, "time", "subject", "dataschema", "datacontenttype"})
 
@@ -67,13 +68,20 @@ def read_attributes(headers: Mapping[str, object]) -> dict[str, str]:
     """
     attributes: dict[str, str] = {}
     for header, value in headers.items():
-        if header.startswith(_READ_PREFIXES):
-            prefix = next(prefix for prefix in _READ_PREFIXES if header.startswith(prefix))
-            name = header[len(prefix) :].lower()
-            text = _text(name, value)
-            # Two readers must not see two different events in one message.
-            if attributes.setdefault(name, text) != text:
-                raise MalformedMessage(f"attribute {name!r} is there twice, with different values")
+        # Once for each header of each message: the usual form first.
+        if header.startswith(BINARY_PREFIX):
+            name = header[_PREFIX_LENGTH:].lower()
+        elif header.startswith(_READ_PREFIXES):
+            name = next(
+                header[len(prefix) :] for prefix in _READ_PREFIXES if header.startswith(prefix)
+            ).lower()
+        else:
+            continue
+        text = value if type(value) is str else _text(name, value)
+        # Two readers must not see two different events in one message.
+        if attributes.get(name, text) != text:
+            raise MalformedMessage(f"attribute {name!r} is there twice, with different values")
+        attributes[name] = text
     return attributes
 
 

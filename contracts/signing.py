@@ -12,6 +12,7 @@ empty, and none can be added, left out or moved.
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -61,9 +62,12 @@ def pae(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
+_LENGTH = struct.Struct(">Q").pack
+
+
 def _counted(text: str) -> bytes:
     raw = text.encode("utf-8", "surrogatepass")
-    return len(raw).to_bytes(8, "big") + raw
+    return _LENGTH(len(raw)) + raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +85,18 @@ class Sealed:
         return read_attributes(self.headers)
 
     def statement(self, attributes: Mapping[str, str]) -> bytes:
-        """What is signed."""
-        named = {BINARY_PREFIX + name: value for name, value in attributes.items()}
-        for name, value in self.headers.items():
-            if name.startswith(OURS) and name != SIGNATURE:
-                named[name] = str(value)
+        """What is signed, of these attributes."""
+        named = [(BINARY_PREFIX + name, value) for name, value in attributes.items()]
+        named += [
+            (name, str(value))
+            for name, value in self.headers.items()
+            if name.startswith(OURS) and name != SIGNATURE
+        ]
+        named.sort()
         parts = [_counted(self.exchange), _counted(self.routing_key), _counted(self.content_type)]
-        parts.append(len(named).to_bytes(8, "big"))
-        for name in sorted(named):
-            parts.append(_counted(name))
-            parts.append(_counted(named[name]))
+        parts.append(_LENGTH(len(named)))
+        for name, value in named:
+            parts += (_counted(name), _counted(value))
         parts.append(hashlib.sha256(self.body).digest())
         return pae(PAYLOAD_TYPE, b"".join(parts))
 
