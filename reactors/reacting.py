@@ -6,7 +6,7 @@ import structlog
 
 from bus.envelope import publication
 from contracts.envelope import Event
-from contracts.errors import BusError, PublishFailed, Unroutable
+from contracts.errors import BusError, ContractError, PublishFailed, Unroutable
 from reactors.attempt import attempt
 from reactors.claims import Claim, Claimed, Settled
 from reactors.context import ReactionContext
@@ -82,7 +82,8 @@ class ReactorDesk(Desk):
                 others = [error for error in errors.values() if not isinstance(error, Unroutable)]
                 if others:
                     return Failure.of(others[0])
-            except BusError as error:
+            except (BusError, ContractError) as error:
+                # A ContractError: this process's key may not say it, and will not at the next attempt either.
                 return Failure.of(error)
         for index in errors:
             self._nobody_listens(events[index].type)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bus.port import DIRECT, EVENTS, Binding, Bus, Delivery, Message, Outgoing, Queue, Subscription
 from bus.signed import Mode, SignedBus, Signing
@@ -170,3 +173,27 @@ async def test_well_signed_rubbish_is_malformed(bus: Bus) -> None:
     delivery = await one(subscription)
     assert isinstance(delivery.refusal, MalformedMessage)
     await subscription.ack([delivery])
+
+
+values = st.one_of(st.text(max_size=20), st.integers(-(2**63), 2**63 - 1))
+names = st.one_of(
+    st.sampled_from([KID, SIGNATURE, "x-antiphon-signed-at", "cloudEvents:id", "ce-id", "cloudEvents:type"]),
+    st.text(max_size=20),
+)
+
+
+@given(
+    st.dictionaries(names, values, max_size=6),
+    st.binary(max_size=40),
+    st.sampled_from(["application/json", "application/cloudevents+json", "", "é"]),
+    st.sampled_from(["", EVENTS, "elsewhere"]),
+    st.text(max_size=10),
+    st.sampled_from([QUEUE, f"{QUEUE}.dead"]),
+)
+def test_whatever_comes_is_refused_and_breaks_nothing(
+    headers: dict[str, str | int], body: bytes, content_type: str, exchange: str, key: str, queue: str
+) -> None:
+    """No header, body or way makes a verifier raise, or believe."""
+    signed = over(cast(Bus, None), None)
+    message = Message("m", body, content_type, {KID: "rides/1", SIGNATURE: "AAAA", **headers})
+    assert signed.verified(Delivery(message, queue, exchange, key, 0, None)).refusal is not None
