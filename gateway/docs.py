@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from gateway.problems import KINDS, PROBLEM_JSON, URN
 
-__all__ = ["IDEMPOTENCY", "LAST_EVENT_ID", "PREFER", "ProblemView", "answers", "json_body"]
+__all__ = ["IDEMPOTENCY", "LAST_EVENT_ID", "PREFER", "ProblemError", "ProblemView", "answers", "json_body"]
 
 # What any operation that needs a key can answer.
 _ALWAYS = ("unauthenticated", "forbidden", "too-many-requests", "internal", "store-unavailable")

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from contracts.errors import (
     BusError,
@@ -89,16 +90,29 @@ def install(app: FastAPI) -> None:
 
 def _handler() -> Callable[[Request, Exception], Awaitable[Response]]:
     async def answer(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException) and error.status_code == 405:
+            error.headers = {"Allow": _allowed(request) or (error.headers or {}).get("Allow", "")}
         return problem_response(problem_of(error), request.url.path)
 
     return answer
+
+
+def _allowed(request: Request) -> str:
+    """Every method that the address takes (RFC 9110 §15.5.6); the router knows only the first route's."""
+    methods = {
+        method.upper()
+        for template, operations in request.app.openapi()["paths"].items()
+        if compile_path(template)[0].fullmatch(request.url.path)
+        for method in operations
+    }
+    return ", ".join(sorted(methods))
 
 
 def _http(error: HTTPException) -> Problem:
     kind = _BY_STATUS.get(error.status_code, "bad-request" if error.status_code < 500 else "internal")
     detail = {
         404: "There is nothing at this address; the document at /openapi.json lists what there is.",
-        405: f"Use one of: {(error.headers or {}).get('allow') or (error.headers or {}).get('Allow', '')}.",
+        405: f"Use one of: {(error.headers or {}).get('Allow', '')}.",
     }.get(error.status_code, str(error.detail))
     return Problem(kind, detail, headers=error.headers)
 

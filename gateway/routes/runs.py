@@ -25,7 +25,7 @@ from gateway.responses import Json
 from gateway.shapes import HistoryView, RunList, RunView, accepted_view, fact_view, run_view
 from gateway.text import checked_text
 
-__all__ = ["router"]
+__all__ = ["find_run", "router"]
 
 router = APIRouter(tags=["runs"])
 log = structlog.get_logger(__name__)

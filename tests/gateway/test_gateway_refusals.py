@@ -186,6 +186,13 @@ async def test_bad_input_is_refused_with_a_problem_and_leaves_nothing(house: Hou
     assert await house.database.read(stored) == [0, 0, 0]
 
 
+async def test_a_wrong_method_is_told_all_right_ones(house: House) -> None:
+    """Allow lists what the address takes, whichever route has it (RFC 9110)."""
+    async with house.client() as client:
+        answers = [await client.put("/keys"), await client.delete("/runs/r-1"), await client.get("/events")]
+    assert [answer.headers["allow"] for answer in answers] == ["GET, POST", "GET", "POST"]
+
+
 async def test_a_violation_says_where_what_was_expected_and_what_came(house: House) -> None:
     """``errors`` has a JSON pointer to each place that does not fit."""
     async with house.client() as client:
