@@ -7,6 +7,7 @@ import click
 from antiphon.cli.check import check
 from antiphon.cli.contracts import contracts
 from antiphon.cli.keys import keys
+from antiphon.cli.map import map_
 from antiphon.cli.migrate import migrate
 from antiphon.cli.quarantine import quarantine
 from antiphon.cli.roles import gateway, orchestrator, reactors, service, up
@@ -37,5 +38,5 @@ def main() -> None:
     """
 
 
-for command in (up, gateway, orchestrator, reactors, service, check, contracts, migrate, keys, quarantine):
+for command in (up, gateway, orchestrator, reactors, service, check, map_, contracts, migrate, keys, quarantine):
     main.add_command(command)

@@ -6,7 +6,8 @@ import click
 import orjson
 
 from antiphon.app import load_app
-from antiphon.checking import check_app, map_of
+from antiphon.checking import CODES, check_app, passes
+from antiphon.mapping import system_map
 from antiphon.settings import Settings
 from contracts.errors import ConfigurationError
 
@@ -17,26 +18,39 @@ __all__ = ["check"]
 @click.argument("app", required=False, metavar="[MODULE:APP]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: findings and the map of the system.")
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
-def check(app: str | None, as_json: bool, strict: bool) -> None:
+@click.option(
+    "--explain", metavar="CODE", help="Say what a finding means, and what to do; nothing is checked."
+)
+def check(app: str | None, as_json: bool, strict: bool, explain: str | None) -> None:
     """Check flows, reactors, services and contracts against each other; nothing is started.
 
-    Exit code 0: nothing is wrong. 1: something is.
+    Exit code 0: nothing is wrong. 1: something is. docs/checking.md explains every finding.
     """
+    if explain is not None:
+        click.echo(_explained(explain))
+        return
     settings = Settings.load(app=app)
     if settings.app is None:
         raise ConfigurationError("no app: write 'antiphon check module:attribute', or set ANTIPHON_APP")
     loaded = load_app(settings.app)
     findings = check_app(loaded)
-    failed = any(finding.level == "error" or strict for finding in findings)
+    ok = passes(findings, strict=strict)
     if as_json:
-        document = {"ok": not failed, "findings": [f.as_json() for f in findings], "map": map_of(loaded)}
+        document = {"ok": ok, "findings": [one.as_json() for one in findings], "map": system_map(loaded)}
         click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
     else:
         for finding in findings:
-            click.echo(f"{finding.level}: {finding.where}: {finding.message} [{finding.code}]")
+            click.echo(str(finding))
         counts = (
             f"{len(loaded.flows)} flows, {len(loaded.reactors)} reactors, {len(loaded.services)} services"
         )
-        word = "something is wrong" if failed else "nothing is wrong"
+        word = "nothing is wrong" if ok else "something is wrong"
         click.echo(f"{loaded.name}: {counts}, {len(loaded.registry.types())} contracts: {word}")
-    raise SystemExit(1 if failed else 0)
+    raise SystemExit(0 if ok else 1)
+
+
+def _explained(name: str) -> str:
+    kind = CODES.get(name)
+    if kind is None:
+        raise ConfigurationError(f"there is no finding {name!r}; there are: {', '.join(CODES)}")
+    return f"{name} ({kind.level}): {kind.meaning}.\nTo do: {kind.advice}."

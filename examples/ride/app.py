@@ -17,4 +17,5 @@ app = App(
     reactors=[notify, receipts, driver_earnings, city_stats],
     services=[payments],
     contracts=Path(__file__).parent / "contracts",
+    external=["trip.ended.v1"],  # the drivers' app says so
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from antiphon import Retryable, StepContext, Terminal
 from examples.ride.ledger import ledger
@@ -21,7 +21,7 @@ __all__ = ["Dispatch", "Match", "dispatch", "free_driver", "match_driver", "rele
 class Match(BaseModel):
     """The driver who was found."""
 
-    driver: str
+    driver: str = Field(pattern=r"^driver-[0-9]{4}$")
 
 
 class Dispatch(BaseModel):

@@ -6,7 +6,7 @@ import math
 import sqlite3
 from datetime import datetime
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from antiphon import StepContext, Terminal
 from examples.ride.ledger import ledger
@@ -27,7 +27,7 @@ class Quote(BaseModel):
     meter_cents: int
     surcharge_cents: int
     tolls_cents: int
-    total_cents: int
+    total_cents: int = Field(ge=1, le=1_000_000)
 
 
 async def quote_fare(ctx: StepContext) -> Quote:
