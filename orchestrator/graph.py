@@ -82,7 +82,7 @@ def _detail(place: Place) -> str:
     match place.node:
         case Step() as node:
             where = f"at {node.at}" if node.at else "here"
-            back = "; compensated" if node.compensate else ""
+            back = "; can be undone" if node.compensate else ""
             return f"{where}{back}{'; pivot' if node.pivot else ''}"
         case Emit(type=type):
             return f"event {type}"
