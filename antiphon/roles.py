@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
-import uvicorn
 
 from antiphon.app import App
+from antiphon.listening import listening
 from antiphon.rooms import Rooms
+from antiphon.tls import database_url
 from gateway.app import create_gateway
 from gateway.dashboard.app import mount
 from gateway.keys import check_listen, ensure_development_key, ensure_key, has_keys
@@ -29,8 +28,6 @@ from reactors.service import Service
 __all__ = ["Address", "declare", "orchestrating", "reacting", "serving"]
 
 log = structlog.get_logger(__name__)
-
-_HTTP_GRACE = 5  # seconds that open requests have to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +94,7 @@ async def reacting(
         source=f"/{app.name}",
         incarnation=f"{rooms.incarnation}-reactors",
         default_workspace=settings.workspace,
-        database_url=None if rooms.open_own is None else settings.database_url,
+        database_url=None if rooms.open_own is None else database_url(settings),
         prefetch=settings.prefetch,
     )
     await runtime.start()
@@ -147,7 +144,7 @@ async def serving(app: App, rooms: Rooms) -> AsyncIterator[Address]:
     mount(http, platform)
     presence = Presence(
         rooms.database,
-        url=None if rooms.open_own is None else settings.database_url,
+        url=None if rooms.open_own is None else database_url(settings),
         incarnation=incarnation,
         role="gateway",
         name=rooms.name,
@@ -155,7 +152,7 @@ async def serving(app: App, rooms: Rooms) -> AsyncIterator[Address]:
     await client.start_listening()
     await presence.start()
     try:
-        async with _listening(http, settings.host, settings.port) as url:
+        async with listening(http, settings.host, settings.port) as url:
             yield Address(url, key_file)
     finally:
         await presence.stop()
@@ -181,40 +178,3 @@ async def _keys(rooms: Rooms) -> str | None:
     path = settings.development_key_file
     made = await ensure_development_key(rooms.database, path, workspace=settings.workspace, clock=time.time)
     return str(made.path)
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to the process, which drains every role in order."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-@asynccontextmanager
-async def _listening(http: object, host: str, port: int) -> AsyncIterator[str]:
-    config = uvicorn.Config(
-        http,  # type: ignore[arg-type]  # an ASGI application; uvicorn's type is narrower than the standard
-        host=host,
-        port=port,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        timeout_graceful_shutdown=_HTTP_GRACE,
-    )
-    server = _Server(config)
-    socket = config.bind_socket()
-    task = asyncio.create_task(server.serve(sockets=[socket]))
-    try:
-        while not server.started:
-            if task.done():
-                await task
-            await asyncio.sleep(0.01)
-        real_port = socket.getsockname()[1]
-        shown = f"[{host}]" if ":" in host else host
-        yield f"http://{shown}:{real_port}"
-    finally:
-        server.should_exit = True
-        with contextlib.suppress(asyncio.CancelledError):
-            await task

@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import structlog
 
 from antiphon.settings import Settings, without_password
 from antiphon.signing import signed_bus
+from antiphon.tls import amqp_url, database_url, redis_url
 from bus.embedded.bus import EmbeddedBus
 from bus.port import Bus
 from bus.rabbit import RabbitBus
@@ -43,7 +45,7 @@ class Rooms:
         """Opens a second connection for a thread; None on SQLite, where it would only stand in the way."""
         if self.database.dialect == "sqlite":
             return None
-        url = self.settings.database_url
+        url = database_url(self.settings)
         return lambda: Database.open(url, pool=1)
 
 
@@ -59,6 +61,11 @@ async def open_rooms(
     """
     if not alone:
         _refuse_embedded(settings, role)
+    elif settings.broker == "provisioned":
+        raise ConfigurationError(
+            "ANTIPHON_BROKER=provisioned: each role logs in as a user of its own, and 'antiphon up' is all "
+            "of them; start the roles apart, or set ANTIPHON_BROKER=open and a user that may do everything"
+        )
     incarnation = secrets.token_hex(16)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_store(settings, migrate=alone))
@@ -69,7 +76,7 @@ async def open_rooms(
                 over=lambda inner: signed_bus(settings, inner, signs_as or role, alone=alone),
             )
         )
-        live = open_live(settings.redis_url)
+        live = open_live(redis_url(settings))
         stack.push_async_callback(live.close)
         log.info(
             "rooms_open",
@@ -88,7 +95,7 @@ async def open_store(settings: Settings, *, migrate: bool = False) -> AsyncItera
     file = _file_of(settings.database_url)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-    database = await Database.open(settings.database_url, pool=settings.database_pool, migrate=migrate)
+    database = await Database.open(database_url(settings), pool=settings.database_pool, migrate=migrate)
     try:
         await database.read(require_migrated)
         yield database
@@ -110,9 +117,11 @@ async def open_bus(
 
 
 def _bus(settings: Settings, database: Database, file: Path | None) -> Bus:
-    if settings.amqp_url is not None:
+    url = amqp_url(settings)
+    if url is not None:
         return RabbitBus(
-            settings.amqp_url,
+            url,
+            user=unquote(urlsplit(url).username or "guest") if settings.broker == "provisioned" else None,
             publish_timeout=settings.publish_timeout,
             connect_timeout=settings.connect_timeout,
         )

@@ -8,6 +8,7 @@ a connection lost *during* the commit leaves its fate unknown, and that is said,
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -18,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from contracts.errors import ConfigurationError, StoreUnavailable
+from store.postgres_tls import take_tls
 
 __all__ = ["STATEMENT_TIMEOUT", "PostgresEngine"]
 
@@ -65,7 +67,7 @@ class PostgresEngine:
     ) -> PostgresEngine:
         """Connect once.
 
-        Raises ConfigurationError when the server knows no such user, password or database,
+        Raises ConfigurationError when the server knows no such user, password or database, or is not trusted,
         StoreUnavailable when it does not answer.
         """
         engine = cls(url, pool=pool, writers=writers, statement_timeout=statement_timeout)
@@ -73,6 +75,11 @@ class PostgresEngine:
             await engine.transact(lambda connection: connection.exec_driver_sql("SELECT 1"))
         except StoreUnavailable as error:
             await engine.close()
+            if isinstance(refused := _cause(error, ssl.SSLError), ssl.SSLError):
+                raise ConfigurationError(
+                    f"TLS with PostgreSQL at {engine._where} failed: {refused}; its certificate must be for "
+                    "the host name in the URL, and from the CA in ANTIPHON_TLS_CA (sslrootcert)"
+                ) from error
             if _sqlstate(error.__cause__).startswith(_REFUSED):
                 raise ConfigurationError(
                     f"the database URL {engine._where} is refused: {_say(error.__cause__)}; "
@@ -155,12 +162,14 @@ class _Transaction(Generic[T]):
 
 
 def _engine(url: URL, size: int, statement_timeout: float) -> AsyncEngine:
+    plain, tls = take_tls(url)
     return create_async_engine(
-        url,
+        plain,
         pool_size=size,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT,
         connect_args={
+            "ssl": tls,
             "timeout": CONNECT_TIMEOUT,
             "command_timeout": statement_timeout,
             "server_settings": {
@@ -171,6 +180,17 @@ def _engine(url: URL, size: int, statement_timeout: float) -> AsyncEngine:
             },
         },
     )
+
+
+def _cause(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:
+    """The cause of that kind that is behind an error, if there is one."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, kind):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _sqlstate(error: BaseException | None) -> str:

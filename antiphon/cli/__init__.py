@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from antiphon.cli.broker import broker
 from antiphon.cli.check import check
 from antiphon.cli.contracts import contracts
 from antiphon.cli.keys import keys
@@ -38,5 +39,7 @@ def main() -> None:
     """
 
 
-for command in (up, gateway, orchestrator, reactors, service, check, map_, contracts, migrate, keys, quarantine):
+for command in (up, gateway, orchestrator, reactors, service):
+    main.add_command(command)
+for command in (check, map_, contracts, migrate, broker, keys, quarantine):
     main.add_command(command)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from antiphon.settings import Settings, without_password
+from antiphon.tls import database_url
 from store.migrate import migrate as bring_up_to_date
 from store.migrate import migrated
 
@@ -19,7 +20,7 @@ __all__ = ["migrate"]
 def migrate(only_check: bool) -> None:
     """Bring the database to this version's schema. Safe to run twice, and from several places."""
     settings = Settings.load()
-    url = settings.database_url
+    url = database_url(settings)
     shown = without_password(url)
     if url.startswith("sqlite:///"):
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)

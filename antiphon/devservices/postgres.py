@@ -86,14 +86,18 @@ class RemotePostgres(RemoteService, Postgres):
 
 
 class LocalPostgres(LocalService, Postgres):
-    """A cluster of our own; user postgres, no password, loopback only."""
+    """A cluster of our own; user postgres, no password, loopback only.
+
+    ``tls``: a folder with ``ca.pem``, ``server.pem`` and ``server.key``; then it takes TLS on its port, too.
+    """
 
     name = "postgres"
     stop_signal = signal.SIGINT  # "fast shutdown": sessions are cut, what is committed stays
 
-    def __init__(self, binary: Path) -> None:
+    def __init__(self, binary: Path, *, tls: Path | None = None) -> None:
         super().__init__()
         self.binary = binary
+        self.tls = tls
         self.user = _unprivileged()
         self.data = self.folder / "data"
         (self.port,) = free_ports(1)
@@ -110,6 +114,9 @@ class LocalPostgres(LocalService, Postgres):
             "shared_buffers": "64MB",
             "max_wal_size": "512MB",
         }
+        if self.tls is not None:
+            settings |= {"ssl": "on", "ssl_ca_file": "ca.pem", "ssl_cert_file": "server.pem"}
+            settings |= {"ssl_key_file": "server.key"}
         options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
         return Command([self.binary, "-D", self.data, *options], user=self.user)
 
@@ -146,6 +153,17 @@ class LocalPostgres(LocalService, Postgres):
         if code != 0:
             shutil.rmtree(self.data, ignore_errors=True)
             raise ServiceUnavailable(f"initdb ended with {code}:\n{self.tail()}")
+        if self.tls is not None:
+            self._take_files(self.tls)
+
+    def _take_files(self, tls: Path) -> None:
+        """PostgreSQL takes a key only that its own user alone can read."""
+        for name in ("ca.pem", "server.pem", "server.key"):
+            copy = self.data / name
+            shutil.copyfile(tls / name, copy)
+            copy.chmod(0o600)
+            if self.user is not None:
+                os.chown(copy, *self.user)
 
 
 def _unprivileged() -> tuple[int, int] | None:

@@ -37,6 +37,14 @@ log.file.level = warning
 disk_free_limit.absolute = 100MB
 raft.wal_max_size_bytes = 64000000
 """
+TLS_CONFIGURATION = """\
+listeners.ssl.1 = 127.0.0.1:{port}
+ssl_options.cacertfile = {folder}/ca.pem
+ssl_options.certfile = {folder}/server.pem
+ssl_options.keyfile = {folder}/server.key
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = true
+"""
 
 
 def find_rabbit() -> Path | None:
@@ -101,23 +109,31 @@ class RemoteRabbit(RemoteService, Rabbit):
 
 
 class LocalRabbit(LocalService, Rabbit):
-    """A broker of our own; user and password are guest."""
+    """A broker of our own; user and password are guest.
+
+    ``tls``: a folder with ``ca.pem``, ``server.pem`` and ``server.key``; then ``tls_url`` is there too, for
+    clients that show a certificate of that CA.
+    """
 
     name = "rabbitmq"
 
-    def __init__(self, script: Path) -> None:
+    def __init__(self, script: Path, *, tls: Path | None = None) -> None:
         super().__init__()
         self.script = script
-        self.amqp_port, self.management_port, self.epmd_port, self.cluster_port = free_ports(4)
+        self.tls = tls
+        ports = free_ports(5)
+        self.amqp_port, self.management_port, self.epmd_port, self.cluster_port, self.tls_port = ports
+        self.tls_url = f"amqps://guest:guest@localhost:{self.tls_port}/"
         self.url = f"amqp://guest:guest@127.0.0.1:{self.amqp_port}/"
         self.management_url = f"http://127.0.0.1:{self.management_port}"
         self._epmd: subprocess.Popen[bytes] | None = None
         self._write_files()
 
     def _write_files(self) -> None:
-        (self.folder / "rabbitmq.conf").write_text(
-            CONFIGURATION.format(amqp=self.amqp_port, management=self.management_port)
-        )
+        configuration = CONFIGURATION.format(amqp=self.amqp_port, management=self.management_port)
+        if self.tls is not None:
+            configuration += TLS_CONFIGURATION.format(port=self.tls_port, folder=self.tls)
+        (self.folder / "rabbitmq.conf").write_text(configuration)
         (self.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
         cookie = self.folder / ".erlang.cookie"
         cookie.write_text(secrets.token_hex(16))

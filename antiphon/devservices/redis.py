@@ -34,14 +34,20 @@ class RemoteRedis(RemoteService, Redis):
 
 
 class LocalRedis(LocalService, Redis):
-    """A server of our own."""
+    """A server of our own.
+
+    ``tls``: a folder with ``ca.pem``, ``server.pem`` and ``server.key``; then ``tls_url`` is there too, for
+    clients that show a certificate of that CA.
+    """
 
     name = "redis"
 
-    def __init__(self, binary: Path) -> None:
+    def __init__(self, binary: Path, *, tls: Path | None = None) -> None:
         super().__init__()
         self.binary = binary
-        (self.port,) = free_ports(1)
+        self.tls = tls
+        self.port, self.tls_port = free_ports(2)
+        self.tls_url = f"rediss://localhost:{self.tls_port}/0"
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def command(self) -> Command:
@@ -55,6 +61,9 @@ class LocalRedis(LocalService, Redis):
             "--daemonize",
             "no",
         ]
+        if self.tls is not None:
+            options += ["--tls-port", str(self.tls_port), "--tls-ca-cert-file", self.tls / "ca.pem"]
+            options += ["--tls-cert-file", self.tls / "server.pem", "--tls-key-file", self.tls / "server.key"]
         return Command([self.binary, *options, "--appendonly", "yes", "--save", ""])
 
     def ready(self) -> bool:

@@ -77,6 +77,17 @@ class Settings(BaseSettings):
         description="RabbitMQ: `amqp://user:password@host:5672/vhost` or `amqps://…`. "
         "Unset: the embedded bus, durable in the SQLite file, for one process.",
     )
+    broker: Literal["open", "provisioned"] = Field(
+        "open",
+        description="`open`: each process makes every queue of the app as it starts. `provisioned`: "
+        "`antiphon broker provision` made them, and the user of `ANTIPHON_AMQP_URL` may do no more than its "
+        "role. See [broker](broker.md).",
+    )
+    management_url: SecretStr | None = Field(
+        None,
+        description="RabbitMQ's management API, for `antiphon broker provision` only: "
+        "`http://admin:password@host:15672`. No role needs it.",
+    )
     prefetch: int = Field(
         200, ge=1, le=10_000, description="Messages that one subscription holds unsettled at the most."
     )
@@ -122,6 +133,17 @@ class Settings(BaseSettings):
         description="Redis: `redis://:password@host:6379/0` or `rediss://…`. Unset: live feed, limits and "
         "cache stay in this process.",
     )
+
+    tls_ca: Path | None = Field(
+        None,
+        description="The certificates that those of RabbitMQ (`amqps`), PostgreSQL and Redis (`rediss`) are "
+        "verified with, PEM. Unset: those of the system. With it PostgreSQL must speak TLS, too. "
+        "See [broker](broker.md#tls).",
+    )
+    tls_cert: Path | None = Field(
+        None, description="The certificate that this process shows to them, where they ask for one; PEM."
+    )
+    tls_key: Path | None = Field(None, description="The private key of `ANTIPHON_TLS_CERT`; PEM.")
 
     host: str = Field("127.0.0.1", description="The address that the gateway listens on.")
     port: int = Field(
@@ -208,6 +230,21 @@ class Settings(BaseSettings):
         if value is not None and urlsplit(value).scheme not in known:
             raise ValueError(f"starts with none of {', '.join(f'{scheme}://' for scheme in known)}")
         return value
+
+    @field_validator("tls_ca", "tls_cert", "tls_key")
+    @classmethod
+    def _check_file(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError(f"there is no file {value}")
+        return value
+
+    @model_validator(mode="after")
+    def _check_certificate(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError(
+                f"{variable('tls_cert')} and {variable('tls_key')} go together: set both or none"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_lease(self) -> Self:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -29,6 +30,7 @@ _log = logging.getLogger(__name__)
 LOST: tuple[type[Exception], ...] = (AMQPError, OSError, RuntimeError, EOFError, TimeoutError)
 
 _REFUSED = (AuthenticationError, ProbableAuthenticationError)
+_UNSAFE = {"no_verify_ssl"}  # what aiormq reads in a URL and would switch verification off
 
 
 class Link:
@@ -51,6 +53,11 @@ class Link:
         rng: Callable[[], float] = random.random,
     ) -> None:
         self._url = URL(url).update_query(heartbeat=heartbeat, name=name)
+        if _UNSAFE & set(self._url.query):
+            raise ConfigurationError(
+                "the URL of RabbitMQ says no_verify_ssl: certificates are always verified here; "
+                "give the CA of the broker's certificate in ANTIPHON_TLS_CA"
+            )
         self._name = name
         self._connect_timeout = connect_timeout
         self._first_pause = first_pause
@@ -59,11 +66,13 @@ class Link:
         self._connection: AbstractConnection | None = None
         self._changed = asyncio.Condition()
         self._keeper: asyncio.Task[None] | None = None
+        self._started = False
 
     async def start(self) -> None:
         """Connect.
 
-        Raises BusUnavailable after the connect timeout, ConfigurationError when the login is refused.
+        Raises BusUnavailable after the connect timeout, ConfigurationError when the login is refused or the
+        broker's certificate is not trusted.
         """
         try:
             async with asyncio.timeout(self._connect_timeout):
@@ -77,7 +86,13 @@ class Link:
             raise ConfigurationError(
                 f"RabbitMQ at {self._where} refused the login: {error}; check user and password in the URL"
             ) from error
+        except LOST as error:
+            raise ConfigurationError(
+                f"TLS with RabbitMQ at {self._where} failed: {_tls_error(error)}; its certificate must be "
+                "for the host name in the URL, and from the CA in ANTIPHON_TLS_CA"
+            ) from error
         await self._set(connection)
+        self._started = True
         self._keeper = asyncio.create_task(self._keep(connection), name=f"antiphon bus {self._name}")
 
     async def close(self) -> None:
@@ -177,9 +192,22 @@ class Link:
             except _REFUSED:
                 raise
             except LOST as error:
+                if not self._started and _tls_error(error) is not None:
+                    raise  # waiting makes no certificate right; later it may be about to be replaced
                 _log.debug("RabbitMQ at %s does not answer: %r", self._where, error)
             await asyncio.sleep(pause * (0.5 + self._rng()))
             pause = min(2 * pause, self._longest_pause)
+
+
+def _tls_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """What was wrong with a certificate, where that is behind it: aiormq wraps errors, at times in a ring."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _is_open(connection: AbstractConnection) -> bool:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from aiormq.abc import DeliveredMessage
@@ -18,7 +19,7 @@ from bus.rabbit.names import plain_exchange
 from bus.rabbit.session import Session, Token
 from bus.rabbit.topology import Topology
 from bus.rabbit.wire import deliveries_of, message_from, published_at, was_delayed
-from contracts.errors import BusError, ConfigurationError, PublishFailed, Unroutable
+from contracts.errors import BusError, ConfigurationError, NotPermitted, PublishFailed, Unroutable
 
 __all__ = ["RabbitSubscription"]
 
@@ -189,7 +190,10 @@ class RabbitSubscription:
 
     async def _open(self) -> Session:
         """Consume in a new session. Raises ConfigurationError, BusUnavailable."""
-        await self._topology.count(self._queue)
+        with suppress(
+            NotPermitted
+        ):  # some brokers let nobody look who may not also make; consuming will tell
+            await self._topology.count(self._queue)
         session = Session(await self._link.connection(), self._queue, self._prefetch, self._arrive)
         self._buffer.clear()
         self._session = session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
@@ -18,11 +19,13 @@ from bus.rabbit.connection import LOST, Link
 from bus.rabbit.delays import delay_name
 from bus.rabbit.names import direct_name
 from bus.routing import EXCHANGES
-from contracts.errors import BusUnavailable, ConfigurationError
+from contracts.errors import BusUnavailable, ConfigurationError, NotPermitted
 
 __all__ = ["Topology", "dead_arguments", "queue_arguments"]
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 _QUORUM = "quorum"
 _PROVISION = "run 'antiphon broker provision MODULE:APP' for this broker and this version of the app"
@@ -142,9 +145,15 @@ class Topology:
         self._tiers.clear()
 
     async def _check(self, what: str, look: Callable[[RawChannel], Awaitable[None]]) -> None:
-        """Raises ConfigurationError when it is not there."""
+        """Raises ConfigurationError when it is not there.
+
+        Brokers before 4.2.6 let everybody look; since then one must have some right on it, so what can't be
+        looked at is another's, and no concern of ours.
+        """
         try:
             await self._call(what, look)
+        except NotPermitted as error:
+            _log.debug("%s could not be looked at: %s", what, error)
         except ConfigurationError as error:
             raise ConfigurationError(f"{error}; {_PROVISION}") from error
 
@@ -158,7 +167,7 @@ class Topology:
                 "use another name, or delete it when it is empty"
             ) from error
         except ChannelAccessRefused as error:
-            raise ConfigurationError(
+            raise NotPermitted(
                 f"RabbitMQ does not let this user have {what}: {error}; log in as the user of this role, "
                 "and where the broker is provisioned set ANTIPHON_BROKER=provisioned"
             ) from error

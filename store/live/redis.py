@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -158,6 +159,7 @@ class _Waiter:
 
 
 def _client(url: str, timeout: float, connections: int) -> Redis:
+    _refuse_unverified(url)
     try:
         pool = BlockingConnectionPool.from_url(
             url,
@@ -171,6 +173,18 @@ def _client(url: str, timeout: float, connections: int) -> Redis:
     except ValueError as error:
         raise ConfigurationError(f"the live store's URL can't be read: {error}") from error
     return Redis.from_pool(pool)
+
+
+def _refuse_unverified(url: str) -> None:
+    """Certificate and host name are always verified. Raises ConfigurationError for a URL that says no."""
+    for name, value in parse_qsl(urlsplit(url).query):
+        if (name == "ssl_cert_reqs" and value != "required") or (
+            name == "ssl_check_hostname" and value.lower() in ("", "0", "n", "f", "no", "false")
+        ):
+            raise ConfigurationError(
+                f"the live store's URL says {name}={value}: certificate and host name are always verified; "
+                "give the CA of its certificate in ANTIPHON_TLS_CA (ssl_ca_certs)"
+            )
 
 
 def _without_password(url: str) -> str:

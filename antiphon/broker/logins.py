@@ -1,0 +1,93 @@
+"""How each role logs in: a file of settings for each, which only its owner can read."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+from antiphon.broker.plan import User
+from contracts.errors import ConfigurationError
+
+__all__ = ["Login", "Logins"]
+
+_URL = "ANTIPHON_AMQP_URL"
+
+
+def _new_password() -> str:
+    return secrets.token_urlsafe(32)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A user and its password; ``broker`` is ``amqp://host:port`` or ``amqps://host:port``."""
+
+    user: User
+    password: str
+    broker: str
+    vhost: str
+
+    def environment(self) -> dict[str, str]:
+        """The settings of the process that logs in so."""
+        parts = urlsplit(self.broker)
+        login = f"{quote(self.user.name, safe='')}:{self.password}"
+        url = f"{parts.scheme}://{login}@{parts.netloc.rpartition('@')[2]}/{quote(self.vhost, safe='')}"
+        query = f"?{parts.query}" if parts.query else ""
+        return {_URL: url + query, "ANTIPHON_BROKER": "provisioned"}
+
+    def lines(self) -> str:
+        """The settings as a file that Compose, systemd and a shell read."""
+        return "".join(f"{name}={value}\n" for name, value in self.environment().items())
+
+
+@dataclass(frozen=True, slots=True)
+class Logins:
+    """The folder of logins: ``<role>.env`` for each role. None: nothing is kept."""
+
+    folder: Path | None
+    make: Callable[[], str] = _new_password
+
+    def known(self, users: Iterable[User]) -> dict[str, str]:
+        """The passwords that are kept here, by the user's name. Raises ConfigurationError."""
+        found = {user.name: self._read(user) for user in users}
+        return {name: password for name, password in found.items() if password is not None}
+
+    def keep(self, logins: Iterable[Login]) -> list[Path]:
+        """Write files, before the broker hears of a new password: afterwards it would be lost."""
+        written: list[Path] = []
+        if self.folder is None:
+            return written
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for login in logins:
+            path = self._path(login.user)
+            new = path.with_name(f".{path.name}.new")
+            new.unlink(missing_ok=True)
+            # Made with its mode, so that there is no moment in which others can open it.
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(login.lines())
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(path)
+            written.append(path)
+        return written
+
+    def _path(self, user: User) -> Path:
+        if self.folder is None:
+            raise ConfigurationError("no folder for the logins: give one with --to")
+        return self.folder / f"{user.role}.env"
+
+    def _read(self, user: User) -> str | None:
+        if self.folder is None or not self._path(user).exists():
+            return None
+        for line in self._path(user).read_text().splitlines():
+            name, _, url = line.partition("=")
+            if name == _URL:
+                parts = urlsplit(url)
+                if unquote(parts.username or "") == user.name and parts.password:
+                    return unquote(parts.password)
+        raise ConfigurationError(
+            f"{self._path(user)} has no {_URL} of the user {user.name!r}: move it, or name another folder"
+        )
