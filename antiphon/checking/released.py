@@ -33,7 +33,9 @@ def check_released(system: System) -> Iterator[Finding]:
             if file is not None and not Path(file).is_relative_to(folder):
                 continue
             code = _CODES[one.state]
-            yield found(code, Spot(f"contract {one.type}", str(file or path)), one.message)
+            yield found(
+                code, Spot(f"contract {one.type}", str(file or path)), one.message.removeprefix(f"{file}: ")
+            )
 
 
 def check_unused(system: System) -> Iterator[Finding]:
