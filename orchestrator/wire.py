@@ -30,6 +30,7 @@ from orchestrator.happenings import (
     StepFailed,
     StepFinished,
 )
+from orchestrator.messages import check_message
 from orchestrator.run import Run
 
 __all__ = [
@@ -155,12 +156,13 @@ def correlated(event: Event, workspace: str, run_id: str, partition: int, at: fl
 
 def read(event: Event, partition: int) -> tuple[str, Happening]:
     """Which run a partition's message is about, and what happened. Raises MalformedMessage."""
+    data = event.data
+    check_message(event.type, data)
     try:
         if event.type == _REPLY:
-            return event.extensions["runid"], _read_reply(event)
-        data = event.data
+            return event.extensions["runid"], _read_reply(event, data)
         return data["run_id"], _read(event, data, partition)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, ValueError) as error:
         raise MalformedMessage(
             f"{event.type} {event.id}: not as a partition's message must be: {type(error).__name__} {error}"
         ) from error
@@ -209,14 +211,11 @@ def _read(event: Event, data: dict[str, Any], partition: int) -> Happening:
             raise MalformedMessage(f"a partition takes no {event.type!r}")
 
 
-def _read_reply(event: Event) -> Happening:
+def _read_reply(event: Event, data: dict[str, Any]) -> Happening:
     node, attempt = event.extensions["node"], int(event.extensions["attempt"])
     back = (event.causation or "").endswith(_BACK)
-    data = event.data
     if data["outcome"] == "done":
         return StepFinished(node, attempt, data["result"], back=back, by=event.source)
-    if data["outcome"] not in ("refused", "failed"):
-        raise MalformedMessage(f"a reply's outcome is done, refused or failed, not {data['outcome']!r}")
     return StepFailed(
         node,
         attempt,
