@@ -18,6 +18,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from antiphon.devservices import LocalRabbit, Postgres, Rabbit, Redis
+from antiphon.rooms import open_rooms
+from antiphon.settings import Settings
+from contracts.errors import ConfigurationError
 from examples.ride.demo.client import Gateway
 from examples.ride.demo.house import APP, ROOT, House, free_port
 from examples.ride.demo.roles import Places, environment, start_roles
@@ -120,8 +123,17 @@ def test_mistakes_are_told_in_a_line(operator: Operator, tmp_path: Path) -> None
     assert "no role nobody to rotate" in operator.provision("--rotate", "nobody", code=2).stderr
     wrong = operator.provision("--url", "http://guest:wrong@127.0.0.1:1/", code=1).stderr
     assert "does not answer" in wrong
-    assert "wrong" not in wrong.replace("wrong@", "")
-    assert "every" not in operator.run("plan", APP).stderr
+    assert "guest:wrong" not in wrong, "a password is nobody's to read"
+    assert "user ride.payments\n" in operator.run("plan", APP).stdout
+
+
+async def test_all_roles_in_one_process_have_no_login(tmp_path: Path) -> None:
+    """``antiphon up`` on a provisioned broker is refused before anything is opened, with what to do."""
+    settings = Settings.load(amqp_url="amqp://ride.gateway:x@localhost/", broker="provisioned", home=tmp_path)
+    with pytest.raises(ConfigurationError, match="start the roles apart"):
+        async with open_rooms(settings, "up", alone=True):
+            raise AssertionError("the rooms were opened")
+    assert list(tmp_path.iterdir()) == []
 
 
 @dataclass
