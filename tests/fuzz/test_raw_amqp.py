@@ -1,0 +1,66 @@
+"""A plain AMQP client on a real RabbitMQ may write anything: each ends in quarantine, the queues go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import aiormq
+import pytest
+
+from antiphon.devservices import Rabbit
+from tests.antiphon.signed_house import WAYS, SignedHouse
+
+# What AMQP 0-9-1 (§4.2.5.5, with RabbitMQ's extensions) lets a client put into a header.
+HEADERS: tuple[dict[str, Any], ...] = (
+    {"cloudEvents:id": None},
+    {"cloudEvents:id": True, "cloudEvents:type": False},
+    {"cloudEvents:type": bytearray(b"\xff\xfe"), "cloudEvents:source": bytearray(1)},
+    {"cloudEvents:specversion": 1.0, "cloudEvents:attempt": -(2**63)},
+    {"cloudEvents:time": datetime(2020, 1, 1, tzinfo=UTC)},
+    {"cloudEvents:workspace": Decimal("1.5")},
+    {"cloudEvents:data": {"a": {"b": [1, "2", None, {"c": []}]}}},
+    {"x-death": [{"queue": "nowhere", "count": -1}], "x-delivery-count": "many"},
+    {"x-antiphon-kid": ["reactors/1"], "x-antiphon-signature": {"a": 1}},
+    {"h" * 255: "v" * 10_000},
+)
+PROPERTIES: tuple[dict[str, Any], ...] = (
+    {},
+    {"content_type": "application/cloudevents+json", "content_encoding": "gzip"},
+    {"message_id": "☃" * 80, "content_type": "text/plain; charset=klingon"},
+    {"expiration": "60000", "priority": 200, "delivery_mode": 1, "correlation_id": "\x00", "message_type": "x" * 255},
+)
+BODIES = (b"", b"{", b"\xff" * 50, b"null", b"[" * 3_000)
+
+
+@pytest.fixture
+def amqp(rabbit: Rabbit) -> Iterator[str]:
+    """A virtual host of the test's own."""
+    with rabbit.vhost() as url:
+        yield url
+
+
+async def test_no_frame_stops_a_consumer_or_is_handled(amqp: str, tmp_path: Path) -> None:
+    """Every odd header with some properties and bodies, on each kind of queue."""
+    async with SignedHouse(tmp_path, amqp, "strict").at_work() as house:
+        connection = await aiormq.connect(amqp)
+        channel = await connection.channel(publisher_confirms=True)
+        sent = 0
+        for queue in WAYS:
+            for number, headers in enumerate(HEADERS):
+                properties = PROPERTIES[number % len(PROPERTIES)]
+                await channel.basic_publish(
+                    BODIES[number % len(BODIES)],
+                    routing_key=queue,
+                    properties=aiormq.spec.Basic.Properties(headers=headers, **properties),
+                )
+                sent += 1
+        await connection.close()
+        found = await house.until_quarantined(sent)
+        assert len(found) == sent
+        assert {queue for queue, _ in found} == set(WAYS)
+        assert house.seen.booked == house.seen.held == []
+        await house.trip("t-good")
