@@ -22,7 +22,7 @@ from orchestrator.happenings import EventArrived
 from orchestrator.records import changed_row, fact_row, load_run, new_row
 from orchestrator.run import Run
 from store import tables
-from store.bulk import delete_rows, insert_rows, select_rows, update_rows
+from store.bulk import Together, insert_rows, select_rows, update_rows
 from store.database import Database
 from store.quarantine import hold
 
@@ -168,47 +168,48 @@ def apply_commits(connection: Connection, commits: list[Commit]) -> list[Fenced 
 
 
 def _owners(connection: Connection, partitions: set[int]) -> dict[int, tuple[int | None, str | None]]:
-    columns = tables.partitions.c
-    query = (
-        select(columns.id, columns.epoch, columns.last_commit)
-        .where(columns.id.in_(partitions))
-        .order_by(columns.id)
-        .with_for_update()  # whoever takes the lease waits for this commit, or this one sees the new epoch
-    )
-    return {row[0]: (row[1], row[2]) for row in connection.execute(query)}
+    # Locked: whoever takes the lease waits for this commit, or this one sees the new epoch.
+    keys = [(number,) for number in partitions]
+    columns = ("id", "epoch", "last_commit")
+    rows = select_rows(connection, tables.partitions, keys, columns=columns, lock=True)
+    return {row.id: (row.epoch, row.last_commit) for row in rows}
 
 
 def _write(connection: Connection, commits: list[Commit]) -> None:
     changes = [change for commit in commits for change in commit.changes]
-    update_rows(connection, tables.partitions, [{"id": c.partition, "last_commit": c.id} for c in commits])
-    insert_rows(connection, tables.runs, [new_row(c.run) for c in changes if c.created])
-    update_rows(connection, tables.runs, [changed_row(c.run) for c in changes if not c.created and c.facts])
-    insert_rows(connection, tables.history, [fact_row(c.run, fact) for c in changes for fact in c.facts])
-    _write_timers(connection, changes)
-    marks = [{"run_id": c.run.id, "message_id": mark} for c in changes for mark in c.marks]
-    insert_rows(connection, tables.marks, marks, on_conflict="ignore")
-    insert_rows(connection, tables.events, [row for c in changes for row in c.events], on_conflict="ignore")
+    # Before the rest, which may take away again what is kept here.
     early = [row for commit in commits for row in commit.early]
     insert_rows(connection, tables.early_events, early, on_conflict="ignore")
+    together = Together(connection)
+    together.update(tables.partitions, [{"id": c.partition, "last_commit": c.id} for c in commits])
+    together.insert(tables.runs, [new_row(c.run) for c in changes if c.created])
+    together.update(tables.runs, [changed_row(c.run) for c in changes if not c.created and c.facts])
+    together.insert(tables.history, [fact_row(c.run, fact) for c in changes for fact in c.facts])
+    _write_timers(together, changes)
+    marks = [{"run_id": c.run.id, "message_id": mark} for c in changes for mark in c.marks]
+    together.insert(tables.marks, marks, on_conflict="ignore")
+    together.insert(tables.events, [row for c in changes for row in c.events], on_conflict="ignore")
     taken = [(c.run.id, message_id) for c in changes for message_id in c.taken]
-    delete_rows(connection, tables.early_events, taken)
-    insert_rows(connection, tables.outbox, [_row(c.run.partition, post) for c in changes for post in c.posts])
+    together.delete(tables.early_events, taken)
+    together.insert(tables.outbox, [_row(c.run.partition, post) for c in changes for post in c.posts])
+    # What is deleted was inserted by an earlier commit: it has been published since.
     published = [(commit.partition, position) for commit in commits for position in commit.published]
-    delete_rows(connection, tables.outbox, published)
+    together.delete(tables.outbox, published)
+    together.run()
     refused = [row for commit in commits for row in commit.refused]
     hold(connection, refused)
 
 
-def _write_timers(connection: Connection, changes: list[Change]) -> None:
+def _write_timers(together: Together, changes: list[Change]) -> None:
     cleared = [(c.run.id, name) for c in changes for name, due in c.timers.items() if due is None]
-    delete_rows(connection, tables.timers, cleared)
+    together.delete(tables.timers, cleared)
     due = [
         {"run_id": c.run.id, "name": name, "partition": c.run.partition, "due_at": due}
         for c in changes
         for name, due in c.timers.items()
         if due is not None
     ]
-    insert_rows(connection, tables.timers, due, on_conflict="update")
+    together.insert(tables.timers, due, on_conflict="update")
 
 
 def _answer(connection: Connection, questions: list[Question]) -> list[Knowledge]:

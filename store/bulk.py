@@ -11,6 +11,7 @@ All rows of a call have the same columns. Where two rows have the same key, the 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
@@ -19,10 +20,11 @@ from sqlalchemy import Connection, Row, Table
 from contracts.errors import ConfigurationError
 from store import statements
 
-__all__ = ["OnConflict", "delete_rows", "insert_rows", "select_rows", "update_rows"]
+__all__ = ["OnConflict", "Together", "delete_rows", "insert_rows", "select_rows", "update_rows"]
 
 OnConflict = Literal["error", "ignore", "update"]
 Values = tuple[Any, ...]
+Names = tuple[str, ...]
 
 
 def insert_rows(
@@ -40,12 +42,7 @@ def insert_rows(
     """
     if not rows:
         return []
-    columns = tuple(rows[0])
-    values = _values(table, rows, columns)
-    if on_conflict == "update":
-        values = _last_of_each(values, _positions(columns, _primary_key(table), table))
-    columns, values = _with_defaults(table, columns, values)
-    sql = statements.insert(connection.dialect.name, table, columns, on_conflict, tuple(returning))
+    sql, values = _insertion(connection.dialect.name, table, rows, on_conflict, tuple(returning))
     if returning:
         return _fetch(connection, sql, values)
     _execute(connection, sql, values)
@@ -62,15 +59,7 @@ def update_rows(
     """
     if not rows:
         return 0
-    by = tuple(keys) or _primary_key(table)
-    columns = tuple(rows[0])
-    values = _last_of_each(_values(table, rows, columns), _positions(columns, by, table))
-    others = tuple(column for column in columns if column not in by)
-    if not others:
-        raise ConfigurationError(f"an update of {table.name} sets no column besides its keys {', '.join(by)}")
-    sql = statements.update(connection.dialect.name, table, others, by)
-    positions = _positions(columns, others + by, table)
-    return _execute(connection, sql, [tuple([row[place] for place in positions]) for row in values])
+    return _execute(connection, *_update(connection.dialect.name, table, rows, tuple(keys)))
 
 
 def delete_rows(
@@ -93,16 +82,86 @@ def select_rows(
     *,
     by: Sequence[str] = (),
     columns: Sequence[str] = (),
+    lock: bool = False,
 ) -> list[Row[Any]]:
     """The ``columns`` (default: all) of the rows whose ``by`` columns (default: the primary key) equal a key.
 
-    In no set order; a key that is given twice finds its rows once.
+    In no set order; a key that is given twice finds its rows once. ``lock``: nobody else changes them
+    until this transaction ends; they are locked in the order of ``by``. (On SQLite nobody else writes.)
     """
     if not keys:
         return []
     wanted = tuple(columns) or tuple(table.c.keys())
-    sql = statements.select(connection.dialect.name, table, wanted, tuple(by) or _primary_key(table))
+    sql = statements.select(connection.dialect.name, table, wanted, tuple(by) or _primary_key(table), lock)
     return _fetch(connection, sql, list(dict.fromkeys(tuple(key) for key in keys)))
+
+
+class Together:
+    """Writes of several tables that need not see each other, in one statement where the database can.
+
+    On PostgreSQL ``run`` sends them all in one round trip, as parts of one ``WITH``: each sees the
+    tables as they were before, in no set order, and no row may be in two of them. On SQLite, where a
+    statement is no round trip, they are run one after the other.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._dialect = connection.dialect.name
+        self._parts: list[tuple[str, list[Values]]] = []
+
+    def insert(
+        self, table: Table, rows: Sequence[Mapping[str, Any]], *, on_conflict: OnConflict = "error"
+    ) -> None:
+        """See ``insert_rows``."""
+        if rows:
+            self._parts.append(_insertion(self._dialect, table, rows, on_conflict, ()))
+
+    def update(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """See ``update_rows``; by the primary key."""
+        if rows:
+            self._parts.append(_update(self._dialect, table, rows, ()))
+
+    def delete(self, table: Table, keys: Sequence[Sequence[Any]]) -> None:
+        """See ``delete_rows``; by the primary key."""
+        if keys:
+            sql = statements.delete(self._dialect, table, _primary_key(table))
+            self._parts.append((sql, [tuple(key) for key in keys]))
+
+    def run(self) -> None:
+        """Write them all. Raises what the functions above raise."""
+        parts, self._parts = self._parts, []
+        if self._dialect != "postgresql":
+            for sql, values in parts:
+                _execute(self._connection, sql, values)
+        elif parts:
+            arrays = [_arrays(values) for _, values in parts]
+            text = statements.together(tuple([sql for sql, _ in parts]), tuple(map(len, arrays)))
+            self._connection.exec_driver_sql(text, tuple(itertools.chain.from_iterable(arrays)))
+
+
+def _insertion(
+    dialect: str, table: Table, rows: Sequence[Mapping[str, Any]], on_conflict: OnConflict, returning: Names
+) -> tuple[str, list[Values]]:
+    columns = tuple(rows[0])
+    values = _values(table, rows, columns)
+    if on_conflict == "update":
+        values = _last_of_each(values, _positions(columns, _primary_key(table), table))
+    columns, values = _with_defaults(table, columns, values)
+    return statements.insert(dialect, table, columns, on_conflict, returning), values
+
+
+def _update(
+    dialect: str, table: Table, rows: Sequence[Mapping[str, Any]], keys: Names
+) -> tuple[str, list[Values]]:
+    by = keys or _primary_key(table)
+    columns = tuple(rows[0])
+    values = _last_of_each(_values(table, rows, columns), _positions(columns, by, table))
+    others = tuple(column for column in columns if column not in by)
+    if not others:
+        raise ConfigurationError(f"an update of {table.name} sets no column besides its keys {', '.join(by)}")
+    positions = _positions(columns, others + by, table)
+    sql = statements.update(dialect, table, others, by)
+    return sql, [tuple([row[place] for place in positions]) for row in values]
 
 
 def _execute(connection: Connection, sql: str, values: list[Values]) -> int:

@@ -8,6 +8,7 @@ SQLite: one parameter for each value. PostgreSQL: one array parameter for each c
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -15,11 +16,12 @@ from sqlalchemy import BigInteger, ColumnDefault, Double, Integer, LargeBinary, 
 
 from contracts.errors import ConfigurationError
 
-__all__ = ["defaults", "delete", "insert", "select", "update"]
+__all__ = ["defaults", "delete", "insert", "select", "together", "update"]
 
 Names = tuple[str, ...]
 
 _CACHED = 1_000
+_PARAMETER = re.compile(r"\$(\d+)::")
 # The order matters: a BigInteger is an Integer.
 _ARRAYS = (
     (BigInteger, "int8[]"),
@@ -64,13 +66,28 @@ def delete(dialect: str, table: Table, keys: Names) -> str:
 
 
 @lru_cache(_CACHED)
-def select(dialect: str, table: Table, columns: Names, keys: Names) -> str:
+def select(dialect: str, table: Table, columns: Names, keys: Names, lock: bool = False) -> str:
     name = _quote(table.name)
     _check(table, columns)
     wanted = ", ".join(f"{name}.{_quote(column)}" for column in columns)
     if dialect == "postgresql":
-        return f"SELECT {wanted} FROM {name}, {_unnest(table, keys, keys)} WHERE {_match(name, keys)}"
+        sql = f"SELECT {wanted} FROM {name}, {_unnest(table, keys, keys)} WHERE {_match(name, keys)}"
+        order = ", ".join(f"{name}.{_quote(key)}" for key in keys)
+        return sql + (f" ORDER BY {order} FOR UPDATE OF {name}" if lock else "")
     return f"SELECT {wanted} FROM {name} WHERE {_equal(keys)}"
+
+
+@lru_cache(_CACHED)
+def together(parts: Names, widths: tuple[int, ...]) -> str:
+    """One PostgreSQL statement of several; ``widths`` are the numbers of their parameters."""
+    shifted: list[str] = []
+    before = 0
+    for part, width in zip(parts, widths, strict=True):
+        shifted.append(_PARAMETER.sub(lambda found: f"${int(found[1]) + before}::", part))  # noqa: B023
+        before += width
+    *others, last = shifted
+    named = ", ".join(f"part{number} AS ({part})" for number, part in enumerate(others, 1))
+    return f"WITH {named} {last}" if named else last
 
 
 @lru_cache(_CACHED)
