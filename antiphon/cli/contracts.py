@@ -9,6 +9,8 @@ from typing import Any
 import click
 import orjson
 
+from antiphon.app import load_app
+from antiphon.checking.system import System
 from contracts.compatibility import Incompatible, Mode, Report, Unknown
 from contracts.compatibility.confluent import compare_as_confluent
 from contracts.compatibility.modes import check as check_versions
@@ -27,6 +29,9 @@ _folder = click.option(
     default=Path("contracts"),
     show_default=True,
     help="The folder of contracts; the lock stands in it.",
+)
+_app = click.option(
+    "--app", "app", metavar="MODULE:APP", help="Say who emits and who reads: as this app declares it."
 )
 _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 
@@ -59,14 +64,16 @@ def list_(folder: Path, as_json: bool) -> None:
 @contracts.command()
 @click.argument("type")
 @_folder
+@_app
 @_as_json
-def show(type: str, folder: Path, as_json: bool) -> None:
-    """One contract: what it means, its properties, its examples."""
+def show(type: str, folder: Path, app: str | None, as_json: bool) -> None:
+    """One contract: what it means, its properties, its examples, who emits and who reads it."""
     registry, lock = Registry.load(folder), Lock.read(folder / LOCK_FILE)
+    emitters, readers = _users(app)
     if as_json:
-        _tell(describe(registry.contract(type), lock, {}, {}))
+        _tell(describe(registry.contract(type), lock, emitters, readers))
     else:
-        click.echo(handbook(registry, lock, only=type))
+        click.echo(handbook(registry, lock, emitters, readers, only=type))
 
 
 @contracts.command()
@@ -135,9 +142,20 @@ def diff(versions: tuple[str, ...], mode: str, rules: str, seconds: float, as_js
 
 @contracts.command()
 @_folder
-def docs(folder: Path) -> None:
-    """All contracts as one Markdown document."""
-    click.echo(handbook(Registry.load(folder), Lock.read(folder / LOCK_FILE)))
+@_app
+def docs(folder: Path, app: str | None) -> None:
+    """All contracts as one Markdown document, with who emits and who reads each."""
+    emitters, readers = _users(app)
+    click.echo(handbook(Registry.load(folder), Lock.read(folder / LOCK_FILE), emitters, readers))
+
+
+def _users(app: str | None) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Who emits and who reads each type, in words; nobody is known without an app."""
+    if app is None:
+        return {}, {}
+    system = System(load_app(app))
+    emitted = {type: [spot.what for spot in spots] for type, spots in system.emitted.items()}
+    return emitted, {type: [spot.what for spot in spots] for type, spots in system.read.items()}
 
 
 def _schema(path: Path) -> Any:

@@ -151,8 +151,8 @@ class Settings(BaseSettings):
     )
     admin_key: SecretStr | None = Field(
         None,
-        min_length=16,
-        description="An API key with the role admin in `ANTIPHON_WORKSPACE`, at least 16 characters. Unset: "
+        min_length=24,
+        description="An API key with the role admin in `ANTIPHON_WORKSPACE`, at least 24 characters. Unset: "
         "on loopback a development key is made at the first start; anywhere else the gateway does not start "
         "without a key.",
     )

@@ -110,3 +110,16 @@ def test_a_diff_needs_two_files_that_are_there(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("{")
     for arguments in ([one], [one, tmp_path / "none.json"], [one, tmp_path / "bad.json"]):
         assert run("diff", *arguments).exit_code == 2
+
+
+def test_the_documents_say_who_emits_and_who_reads() -> None:
+    """With an app, each contract names its flows and reactors."""
+    folder = "examples/ride/contracts"
+    told = run("docs", "--folder", folder, "--app", "examples.ride.app:app").output
+    chapter = told.partition("## ride.booked.v1")[2].partition("\n## ")[0]
+    assert "Emitted by flow ride v1" in chapter
+    assert "Read by reactor notify" in chapter
+    shown = json.loads(
+        run("show", "trip.ended.v1", "--folder", folder, "--app", "examples.ride.app:app", "--json").output
+    )
+    assert (shown["emitted_by"], len(shown["read_by"])) == ([], 1)
