@@ -1,7 +1,9 @@
 """The group-commit writer: what many callers want written at the same moment is one transaction.
 
 While a transaction is under way, newly submitted items gather; the next one takes them all. No timer
-is involved: alone, an item is committed at once; under load, batches grow with it.
+is involved: alone, an item is committed at once; under load, batches grow with it. Between two
+transactions the event loop gets a few turns if the last one was shared: whoever was just answered often
+has its next item ready in a moment, and one commit for all costs less than two.
 
 A transaction that fails as a whole is undone and its items are tried again in halves, down to the
 bad one, which alone gets the error: a good item neither fails nor is applied twice because of its
@@ -27,6 +29,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 MOST_PER_TRANSACTION = 2_000
+_TURNS = 8  # of the event loop; each is tens of microseconds
 
 Apply = Callable[[Connection, list[Any]], Sequence[Any]]
 
@@ -92,11 +95,15 @@ class Writer:
             await asyncio.wait(self._tasks)
 
     async def _drain(self) -> None:
+        last = 1
         try:
             while self._pending:
+                for _ in range(_TURNS if last > 1 else 0):
+                    await asyncio.sleep(0)
                 jobs = self._take()
                 if jobs:
                     await self._commit(jobs)
+                last = len(jobs)
         finally:
             self._busy -= 1
 
