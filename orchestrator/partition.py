@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import structlog
 
 from bus.port import Bus, Delivery, Outgoing, Subscription
-from contracts.errors import BusError, Fenced, StoreError
+from contracts.errors import BusError, Fenced, MalformedMessage, StoreError
 from orchestrator import wire
 from orchestrator.announcer import Announcer
 from orchestrator.batch import Batch
@@ -140,7 +140,16 @@ class Partition:
         while True:
             arrivals, published = await self._inbox.take(self._shop.prefetch)
             try:
-                await self._turn(arrivals, published)
+                try:
+                    await self._turn(arrivals, published)
+                except (StoreError, BusError):
+                    raise
+                except Exception:
+                    # One batch must not end the partition. Message by message, the bad one shows.
+                    log.exception("batch_failed", partition=self.number, size=len(arrivals))
+                    self._inbox.published(published)
+                    for arrival in arrivals:
+                        await self._alone(arrival)
             except Fenced as fenced:
                 log.warning("fenced", partition=self.number, epoch=self.epoch, reason=str(fenced))
                 self.fenced.set()
@@ -149,25 +158,39 @@ class Partition:
                 log.warning("batch_postponed", partition=self.number, error=str(error))
                 await asyncio.sleep(_RETRY_PAUSE)
                 self._inbox.again(arrivals, published)
-            except Exception:
-                # One batch must not end the partition. Message by message, the bad one shows.
-                log.exception("batch_failed", partition=self.number, size=len(arrivals))
-                await self._one_by_one(arrivals, published)
 
-    async def _one_by_one(self, arrivals: Sequence[Arrival], published: Sequence[int]) -> None:
-        self._inbox.published(published)
-        for arrival in arrivals:
-            self._runs.pop(arrival.run_id, None)
-            try:
-                await self._turn([arrival], [])
-            except (StoreError, BusError):
-                self._inbox.again([arrival], [])
-                await asyncio.sleep(_RETRY_PAUSE)
-            except Exception:
-                log.exception("message_refused", partition=self.number, run=arrival.run_id)
-                self._runs.pop(arrival.run_id, None)
-                if arrival.delivery is not None and self._subscription is not None:
-                    await self._subscription.reject([arrival.delivery])
+    async def _alone(self, arrival: Arrival) -> None:
+        """Take one arrival by itself; one that can't be taken ends where somebody sees it.
+
+        What was taken before is known by its mark or by its run's state, so the whole batch may be
+        tried again when the store or the bus goes away meanwhile. Raises StoreError and BusError.
+        """
+        try:
+            await self._turn([arrival], [])
+        except (StoreError, BusError):
+            raise
+        except Exception as error:
+            log.exception("arrival_refused", partition=self.number, run=arrival.run_id)
+            message = f"{type(error).__name__}: {error}"
+            if arrival.delivery is not None and self._subscription is not None:
+                commit = Commit(self.number, self.epoch, next(self._commits))
+                unfit = MalformedMessage(f"it can't be taken: {message}")
+                commit.refused.append(refusal(arrival.delivery, unfit, self._shop.clock(), workspace=""))
+                await self._shop.journal.commit(commit)
+                await self._subscription.ack([arrival.delivery])
+            elif isinstance(arrival.happening, StepFinished):
+                # The work is done and its result can't be kept: the step has failed, visibly.
+                done = arrival.happening
+                failed = StepFailed(
+                    done.node,
+                    done.attempt,
+                    "result_not_kept",
+                    message,
+                    definite=False,
+                    dispatch=done.dispatch,
+                    back=done.back,
+                )
+                self._inbox.happened(arrival.run_id, failed)
 
     async def _turn(self, arrivals: Sequence[Arrival], published: Sequence[int]) -> None:
         commit = Commit(self.number, self.epoch, next(self._commits))

@@ -39,7 +39,7 @@ async def test_a_run_shows_its_flow_its_history_and_what_it_waits_for(scene: Sce
     await scene.until_run(run, waiting="trip.ended.v1")
     async with scene.signed_in("viewer") as browser:
         page = (await browser.get(f"/ui/runs/{run}")).text
-    assert "authorize_payment (at payments; compensated): done" in page
+    assert "authorize_payment (at payments; can be undone): done" in page
     assert "capture_payment (at payments): not reached" in page
     assert "trip_ended: waits for trip.ended.v1" in page
     assert "step completed" in page
