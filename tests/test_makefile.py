@@ -45,6 +45,7 @@ def test_make_alone_says_what_there_is(checkout: Path) -> None:
         "demo",
         "test",
         "lint",
+        "bench",
         "lock",
         "clean",
     ]

@@ -1,0 +1,66 @@
+"""Runs of three trivial local steps: ``python -m benchmarks.flows [--short]``.
+
+2,000 runs, 100 at a time, one orchestrator process, against engines that do the same. PostgreSQL has
+fsync and synchronous_commit on, SQLite synchronous=FULL, queues are quorum queues with confirms. (Dramatiq's
+are durable classic ones. Celery and Dramatiq keep no journal.)
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from antiphon.devservices import DevServices
+from antiphon.devservices.ports import free_ports
+from benchmarks import peers
+from benchmarks.harness import Bench, arguments
+
+
+def main() -> None:
+    options = arguments(__doc__ or "")
+    with DevServices() as services:
+        bench = Bench("flows", options, services)
+        run(bench)
+        bench.report(peers.versions("dbos", "restate-sdk", "celery", "dramatiq"))
+
+
+def ours(
+    bench: Bench, name: str, mode: str, count: int, at_once: int, script: str = "antiphon_flows"
+) -> None:
+    """Antiphon on PostgreSQL and RabbitMQ, and in one SQLite file."""
+    if bench.wanted(f"{name} postgres"):
+        places = bench.services.settings()
+        bench.side(f"{name} postgres", script, mode, count, at_once, **places)
+    with tempfile.TemporaryDirectory() as folder:
+        places = {"ANTIPHON_HOME": folder, "ANTIPHON_DATABASE_URL": f"sqlite:///{folder}/antiphon.db"}
+        bench.side(f"{name} embedded", script, mode, count, at_once, **places)
+
+
+def run(bench: Bench) -> None:
+    count, at_once = (200, 50) if bench.options.short else (2_000, 100)
+    services = bench.services
+    services.prepare()
+    ours(bench, "antiphon", "here", count, at_once)
+    python = peers.python()
+    names = ("dbos", "restate", "celery", "dramatiq")
+    if isinstance(python, str):
+        for name in names:
+            bench.missing(name, python)
+        return
+    queues = {"AMQP_URL": services.rabbit.url, "REDIS_URL": services.redis.url}
+    database = services.postgres.create_database().replace("+asyncpg", "")
+    bench.side("dbos", "dbos_flows", count, at_once, python=python, DBOS_URL=database)
+    server = peers.restate()
+    if isinstance(server, Path):
+        ports = ",".join(map(str, free_ports(4)))
+        bench.side(
+            "restate", "restate_flows", count, at_once, python=python, PORTS=ports, RESTATE=str(server)
+        )
+    else:
+        bench.missing("restate", server)
+    bench.side("celery chain", "celery_flows", count, at_once, python=python, **queues)
+    bench.side("dramatiq pipeline", "dramatiq_flows", count, at_once, python=python, **queues)
+
+
+if __name__ == "__main__":
+    main()

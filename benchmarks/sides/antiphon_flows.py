@@ -1,0 +1,165 @@
+"""Antiphon: COUNT runs of three steps, AT_ONCE at a time: here, or at a service over the bus (``bus``).
+
+One orchestrator; whoever asks is in the same process. ``bus`` has its service in a process of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from loadgen import measure
+from pydantic import BaseModel
+from sqlalchemy import Connection
+
+from antiphon import App, Flow, Service, Settings, StepContext, step
+from antiphon.roles import declare, orchestrating, reacting
+from antiphon.rooms import Rooms, open_rooms
+from orchestrator.client import Client
+from store.database import Database
+from store.tables import runs
+
+
+class Asked(BaseModel):
+    """What a run is started with."""
+
+    id: str
+
+
+class Work(BaseModel):
+    """A command."""
+
+    id: str
+
+
+async def first(ctx: StepContext) -> dict[str, Any]:
+    return {"n": 1}
+
+
+async def second(ctx: StepContext) -> dict[str, Any]:
+    return {"n": ctx.results["first"]["n"] + 1}
+
+
+async def third(ctx: StepContext) -> dict[str, Any]:
+    return {"n": ctx.results["second"]["n"] + 1}
+
+
+far = Service("far")
+
+
+@far.handles("bench.work.v1")
+async def work(data: Work, ctx: Any) -> dict[str, Any]:
+    return {"n": 1}
+
+
+def make_app(at_service: bool) -> App:
+    """Three steps, here or there."""
+    if at_service:
+        steps = [
+            step(name, at="far", command="bench.work.v1", data={"id": "$.input.id"})
+            for name in ("first", "second", "third")
+        ]
+        flow = Flow("bench", version=1, key="id", input=Asked, steps=steps)
+        app = App("bench", flows=[flow], services=[far])
+        app.registry.add("bench.work.v1", Work.model_json_schema())
+        return app
+    return App(
+        "bench",
+        flows=[
+            Flow("bench", version=1, key="id", input=Asked, steps=[step(first), step(second), step(third)])
+        ],
+    )
+
+
+def asking(app: App, rooms: Rooms) -> Client:
+    """A client in this process."""
+    return Client(
+        app.flows,
+        bus=rooms.bus,
+        database=rooms.database,
+        live=rooms.live,
+        check=app.registry.validate,
+        incarnation=f"{rooms.incarnation}-bench",
+        partitions=rooms.settings.partitions,
+    )
+
+
+def resident_mb() -> float:
+    """What this process holds in memory now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
+
+
+async def run(client: Client, number: int) -> None:
+    """One run, from asking to its end."""
+    receipt = await client.start("default", "bench", {"id": f"k{number}"}, start_id=f"s{number}")
+    if not await client.ended(receipt.run_id, 60.0):
+        raise TimeoutError(f"run {receipt.run_id} has not ended in 60 s")
+
+
+here = make_app(False)  # what ``antiphon up`` serves for the gateway's benchmarks
+
+
+async def seed(database: Database, run_id: str, ended: int, waiting: int) -> None:
+    """Copies of one run's row: that many that have ended, that many that wait."""
+    columns = [column.name for column in runs.columns]
+
+    def copy(connection: Connection, prefix: str, count: int, changed: dict[str, str]) -> None:
+        changed = {"id": f"'{prefix}' || n", "key": f"'{prefix}' || n", "partition": "n % 16", **changed}
+        values = ", ".join(changed.get(name, f'r."{name}"') for name in columns)
+        names = ", ".join(f'"{name}"' for name in columns)
+        connection.exec_driver_sql(
+            f"INSERT INTO runs ({names}) SELECT {values} FROM runs r, generate_series(1, {count}) n "
+            f"WHERE r.id = '{run_id}'"
+        )
+
+    for first in range(0, ended, 50_000):
+        most = min(50_000, ended - first)
+        await database.write(partial(copy, prefix=f"ended{first}-", count=most, changed={}))
+    if waiting:
+        state = {"status": "'running'", "ended_at": "NULL", "result": "NULL"}
+        await database.write(lambda connection: copy(connection, "waiting-", waiting, state))
+    await database.write(lambda connection: connection.exec_driver_sql("ANALYZE"))
+
+
+async def main(mode: str, count: int, at_once: int) -> None:
+    settings = Settings.load(log_level="warning")
+    app = make_app(mode in ("bus", "service"))
+    async with AsyncExitStack() as stack:
+        embedded = settings.amqp_url is None
+        rooms = await stack.enter_async_context(open_rooms(settings, "up", alone=True))
+        await declare(app, rooms)
+        if mode == "service" or (mode == "bus" and embedded):
+            await stack.enter_async_context(reacting(app, rooms, services=app.services))
+        if mode == "service":
+            print("ready", flush=True)
+            await asyncio.Event().wait()
+        if mode == "bus" and not embedded:
+            there = await asyncio.create_subprocess_exec(
+                sys.executable, __file__, "service", "0", "0", stdout=asyncio.subprocess.PIPE
+            )
+            stack.callback(there.terminate)
+            assert there.stdout is not None
+            await there.stdout.readline()
+        orchestrator = await stack.enter_async_context(orchestrating(app, rooms))
+        while len(orchestrator.owned) < settings.partitions:
+            await asyncio.sleep(0.05)
+        client = asking(app, rooms)
+        await client.start_listening()
+        stack.push_async_callback(client.close)
+        more: dict[str, object] = {}
+        if ended := int(os.environ.get("SEED_ENDED", "0")):
+            await run(client, -1)
+            model = client.run_id("default", "bench", "k-1")
+            await seed(rooms.database, model, ended, int(os.environ.get("SEED_WAITING", "0")))
+            more["resident_mb"] = resident_mb
+        await measure(lambda number: run(client, number), count, at_once, **more)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
