@@ -37,7 +37,7 @@ async def main(mode: str, count: int, at_once: int) -> None:
         [sys.executable, *command], env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.DEVNULL
     )
     limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once)
-    headers = {"Authorization": f"Bearer {os.environ.get('ANTIPHON_ADMIN_KEY', '')}"}
+    headers = {"Authorization": f"Bearer {os.environ.get('ANTIPHON_ADMIN_KEY', 'none')}"}
     if mode == "wait":
         headers["Prefer"] = "wait=20"
     try:
