@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
 from contracts.errors import ConfigurationError
-from store.bulk import delete_rows, insert_rows, select_rows, update_rows
+from store.bulk import Together, delete_rows, insert_rows, select_rows, update_rows
 from store.database import Database
 from store.tables import events, marks, outbox, partitions, timers
 
@@ -168,3 +168,27 @@ async def test_values_never_become_part_of_the_statement(database: Database) -> 
     await put(database, marks, [{"run_id": wicked, "message_id": "$1 ? :x %s"}])
     found = await database.read(lambda c: select_rows(c, marks, [(wicked, "$1 ? :x %s")]))
     assert [tuple(row) for row in found] == [(wicked, "$1 ? :x %s")]
+
+
+async def test_writes_of_several_tables_go_together(database: Database) -> None:
+    """Inserts, updates and deletes of several tables are all done by one run, or none of them is."""
+    timer = {"run_id": "r", "name": "old", "partition": 1, "due_at": 1.0}
+    await put(database, timers, [timer])
+    await put(database, marks, [{"run_id": "r", "message_id": "before"}])
+
+    def write(connection: Connection, on_conflict: Any) -> None:
+        together = Together(connection)
+        together.insert(
+            marks, [{"run_id": "r", "message_id": m} for m in ("before", "now")], on_conflict=on_conflict
+        )
+        together.insert(timers, [{**timer, "name": "new"}])
+        together.update(timers, [{**timer, "due_at": 2.0}])
+        together.delete(marks, [("r", "nothing")])
+        together.run()
+
+    with pytest.raises(IntegrityError):
+        await database.write(lambda connection: write(connection, "error"))
+    assert await all_of(database, timers) == [timer]
+    await database.write(lambda connection: write(connection, "ignore"))
+    assert await all_of(database, timers) == [{**timer, "name": "new"}, {**timer, "due_at": 2.0}]
+    assert [row["message_id"] for row in await all_of(database, marks)] == ["before", "now"]
