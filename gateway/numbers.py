@@ -15,7 +15,14 @@ from bus.port import QueueStats
 from contracts.errors import BusError, ConfigurationError
 from gateway.platform import Platform
 from gateway.queries.overview import Oldest, count_by_status, dead_by_reactor, held_in_quarantine, oldest_open
-from gateway.queries.processes import Partition, Process, list_partitions, list_processes, outbox_depth
+from gateway.queries.processes import (
+    Partition,
+    Process,
+    list_partitions,
+    list_processes,
+    outbox_depth,
+    overdue_timers,
+)
 from gateway.queries.runs import STATUSES
 
 __all__ = ["Numbers", "NumbersCollector", "gather", "queue_stats"]
@@ -33,6 +40,7 @@ class Numbers:
     dead_letters: Mapping[str, int]
     quarantined: int
     outbox: int
+    overdue_timers: int
     partitions: list[Partition]
     processes: list[Process]
     queues: Mapping[str, QueueStats]
@@ -51,6 +59,7 @@ async def gather(platform: Platform, workspace: str | None) -> Numbers:
             dead_letters=dead_by_reactor(conn, workspace),
             quarantined=held_in_quarantine(conn, None if workspace is None else (workspace, "")),
             outbox=outbox_depth(conn),
+            overdue_timers=overdue_timers(conn, now),
             partitions=list_partitions(conn, now),
             processes=list_processes(conn, now),
             queues=queues,
@@ -102,6 +111,9 @@ class NumbersCollector(Collector):
             "quarantined_messages", "Messages that could not be read or validated", numbers.quarantined
         )
         yield _gauge("outbox_messages", "Messages committed and not known to be published", numbers.outbox)
+        yield _gauge(
+            "timers_overdue", "Timers that should have fired half a minute ago", numbers.overdue_timers
+        )
         yield _gauge("partitions", "Partitions of the store", len(numbers.partitions))
         held = sum(partition.held for partition in numbers.partitions)
         yield _gauge("partitions_owned", "Partitions whose owner's lease runs", held)

@@ -19,6 +19,7 @@ from orchestrator.happenings import (
     Happening,
     OwnerChanged,
     PauseRequested,
+    Reconciled,
     ResumeRequested,
     RetryRequested,
     SignalArrived,
@@ -113,6 +114,8 @@ def _dispatch(turn: Turn, happening: Happening) -> None:
             outcomes.event_arrived(turn, message_id, f"signal:{name}", data)
         case TimerFired(name=name):
             outcomes.timer_fired(turn, name)
+        case Reconciled():
+            outcomes.reconciled(turn, happening)
         case OwnerChanged():
             outcomes.owner_changed(turn)
         case ChildEnded():

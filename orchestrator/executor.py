@@ -48,6 +48,10 @@ class Executor:
         """Whether any attempt of these runs is in hand."""
         return any(run_id in run_ids for run_id, _ in self._tasks)
 
+    def works_on(self, run_id: str, node: str) -> bool:
+        """Whether an attempt of this node is in hand."""
+        return (run_id, node) in self._tasks
+
     def dispatch(self, run: Run, flow: Flow, order: Dispatch, report: Report) -> None:
         """Start an attempt; ``report(run_id, outcome)`` is called when it has ended."""
         node = flow.plan.places[order.node].node

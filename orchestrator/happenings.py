@@ -15,6 +15,7 @@ __all__ = [
     "Happening",
     "OwnerChanged",
     "PauseRequested",
+    "Reconciled",
     "ResumeRequested",
     "RetryRequested",
     "SignalArrived",
@@ -148,6 +149,15 @@ class OwnerChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What a run waits for can't come: (node, dispatch) nobody works on, timers that are gone, nothing."""
+
+    lost: tuple[tuple[str, int], ...] = ()
+    timers: tuple[str, ...] = ()
+    nothing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ChildEnded:
     """The run that a ``call`` started has ended."""
 
@@ -171,6 +181,7 @@ Happening = (
     | PauseRequested
     | ResumeRequested
     | OwnerChanged
+    | Reconciled
     | ChildEnded
 )
 
@@ -180,6 +191,8 @@ def mark_of(happening: Happening) -> str | None:
 
     None for a start, which its run marks, and for what the run's state tells apart: steps and timers.
     """
-    if isinstance(happening, StartRequested | StepFinished | StepFailed | TimerFired | OwnerChanged):
+    if isinstance(
+        happening, StartRequested | StepFinished | StepFailed | TimerFired | OwnerChanged | Reconciled
+    ):
         return None
     return happening.message_id

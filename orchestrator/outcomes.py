@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import orjson
@@ -12,7 +13,7 @@ from orchestrator.backward import COMPENSATION_RETRY, go_back, undo
 from orchestrator.effects import ForwardEvent, SetTimer
 from orchestrator.facts import received
 from orchestrator.forward import fail, leave, schedule
-from orchestrator.happenings import ChildEnded, StepFailed, StepFinished
+from orchestrator.happenings import ChildEnded, Reconciled, StepFailed, StepFinished
 from orchestrator.nodes import Step
 from orchestrator.turn import Turn, error_of
 
@@ -21,6 +22,7 @@ __all__ = [
     "event_arrived",
     "keep",
     "owner_changed",
+    "reconciled",
     "rerun_id",
     "step_failed",
     "step_finished",
@@ -125,10 +127,15 @@ def keep(turn: Turn, message_id: str, type: str, data: Any) -> None:
         turn.record("event_kept", None, event_id=message_id, type=type, data=data)
 
 
-def owner_changed(turn: Turn) -> None:
-    """The process that had this run's work is gone: start that again, a bounded number of times."""
+def owner_changed(turn: Turn, only: Collection[tuple[str, int]] | None = None) -> None:
+    """The process that had this run's work is gone: start that again, a bounded number of times.
+
+    ``only``: just these (node, dispatch).
+    """
     for name, entry in list(turn.run.active.items()):
         if not entry.get("here") or "retry_at" in entry or "stuck" in entry:
+            continue
+        if only is not None and (name, entry["dispatch"]) not in only:
             continue
         if entry["dispatch"] >= turn.rules.most_dispatches:
             message = f"its process went away {entry['dispatch']} times while it was at work"
@@ -138,6 +145,19 @@ def owner_changed(turn: Turn) -> None:
             _again(turn, name, entry, attempt=entry["attempt"], dispatch=entry["dispatch"] + 1)
         if turn.run.backward and entry["kind"] == "step":
             return  # it could not start again, and everything else was stopped with it
+
+
+def reconciled(turn: Turn, found: Reconciled) -> None:
+    """Make up for what was lost; what has moved on meanwhile is left alone."""
+    run = turn.run
+    for name in found.timers:
+        due = run.due(name)
+        if due is not None:
+            turn.then(SetTimer(name, due))
+    owner_changed(turn, only=found.lost)
+    if found.nothing and not (run.ended or run.active or run.held or run.paused):
+        error = {"code": "nothing_to_wait_for", "message": "nothing that could move it is left", "node": None}
+        turn.record("incident_raised", turn.plan.first, error=error, kind="step")
 
 
 def child_ended(turn: Turn, child: ChildEnded) -> None:

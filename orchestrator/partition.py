@@ -29,6 +29,7 @@ from orchestrator.happenings import (
 )
 from orchestrator.inbox import Arrival, Inbox, refusal
 from orchestrator.journal import Commit, Journal, Knowledge, Question
+from orchestrator.reconciler import Reconciler
 from orchestrator.relay import Relay
 from orchestrator.run import Run
 from orchestrator.timers import Timers
@@ -70,6 +71,13 @@ class Partition:
         self._inbox = Inbox()
         self._relay = Relay(shop.bus, shop.journal, self._inbox.published)
         self._timers = Timers(shop.journal, number, clock=shop.clock, fire=self._fire)
+        self._reconciler = Reconciler(
+            shop.journal,
+            number,
+            clock=shop.clock,
+            works=shop.executor.works_on,
+            happened=self._inbox.happened,
+        )
         # Positions go on growing from one owner to the next, and ids of commits never come again.
         self._positions = itertools.count(epoch << 32)
         self._commits = (f"{epoch}.{shop.clock():.6f}.{count}" for count in itertools.count())
@@ -102,6 +110,7 @@ class Partition:
             asyncio.create_task(self._receive(self._subscription)),
             asyncio.create_task(self._work()),
         ]
+        self._reconciler.start()
 
     async def stop(self, *, grace: float = 0.0) -> None:
         """Stop. With ``grace`` seconds, steps that are at work here may end, and the outbox is emptied."""
@@ -109,6 +118,7 @@ class Partition:
         if self._subscription is not None:
             await self._subscription.close()
         await self._timers.stop()
+        await self._reconciler.stop()
         if grace > 0:
             # What is at work may end; what would come next is the next owner's to start.
             await self._inbox.idle(lambda: not self._shop.executor.works_for(self._runs), grace)

@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, func, select
 
-from store.tables import outbox, partitions, processes
+from store.tables import outbox, partitions, processes, timers
 
-__all__ = ["Partition", "Process", "list_partitions", "list_processes", "outbox_depth"]
+__all__ = ["Partition", "Process", "list_partitions", "list_processes", "outbox_depth", "overdue_timers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +72,12 @@ def list_partitions(conn: Connection, now: float) -> list[Partition]:
 def outbox_depth(conn: Connection) -> int:
     """How many messages are committed and not known to be published yet."""
     return int(conn.execute(select(func.count()).select_from(outbox)).scalar_one())
+
+
+def overdue_timers(conn: Connection, now: float, *, late: float = 30.0) -> int:
+    """How many timers should have fired more than ``late`` seconds ago: something is not making progress."""
+    return int(
+        conn.execute(
+            select(func.count()).select_from(timers).where(timers.c.due_at < now - late)
+        ).scalar_one()
+    )

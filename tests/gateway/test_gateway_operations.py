@@ -207,6 +207,7 @@ async def test_metrics_come_from_the_store_and_the_broker(working_house: House) 
         assert found['antiphon_queue_ready{queue="reactor.absent"}'] == 1
         assert found["antiphon_bus_connected"] == 1
         assert "antiphon_outbox_messages" in found
+        assert found["antiphon_timers_overdue"] == 0
     assert any('route="/flows/{flow}/runs"' in name for name in samples(text))
     assert not any('route="/flows/{flow}/runs"' in name for name in samples(fresh))
 

@@ -27,7 +27,7 @@ from gateway.queries.overview import (
     reactor_numbers,
     stuck_runs,
 )
-from gateway.queries.processes import list_partitions, list_processes, outbox_depth
+from gateway.queries.processes import list_partitions, list_processes, outbox_depth, overdue_timers
 from gateway.queries.runs import RunFilter, count_runs, get_run, list_runs, related_runs
 from gateway.queries.stories import get_story
 from store import tables
@@ -248,6 +248,10 @@ async def test_processes_partitions_and_outbox(database: Database) -> None:
     assert [(one.id, one.alive) for one in processes] == [("p-1", True), ("p-2", False)]
     assert [one.held for one in await database.read(lambda conn: list_partitions(conn, NOW))] == [True, False]
     assert await database.read(outbox_depth) == 0
+    timer = {"run_id": "r", "partition": 0}
+    due = [{**timer, "name": name, "due_at": NOW - late} for name, late in (("a", 31), ("b", 5), ("c", -60))]
+    await put(database, tables.timers, *due)
+    assert await database.read(lambda conn: overdue_timers(conn, NOW)) == 1
 
 
 async def test_keys_are_listed_and_revoked(database: Database) -> None:
