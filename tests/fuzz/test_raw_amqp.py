@@ -54,7 +54,8 @@ async def test_no_frame_stops_a_consumer_or_is_handled(amqp: str, tmp_path: Path
             for number, headers in enumerate(HEADERS):
                 properties = PROPERTIES[number % len(PROPERTIES)]
                 await channel.basic_publish(
-                    BODIES[number % len(BODIES)],
+                    # A body of its own each: the same message under the same id twice is one row.
+                    BODIES[number % len(BODIES)] + bytes([number]),
                     routing_key=queue,
                     properties=aiormq.spec.Basic.Properties(headers=headers, **properties),
                 )
