@@ -96,6 +96,9 @@ class Reconciler:
                 after = await self.look(after)
             except StoreError as error:
                 log.warning("not_reconciled", partition=self._partition, error=str(error))
+            except Exception:  # one odd row must not end the proof for all others: begin anew
+                log.exception("not_reconciled", partition=self._partition)
+                after = ""
 
     async def look(self, after: str = "") -> str:
         """Look at one page behind a run's id; the id to go on from, empty at the end."""

@@ -134,3 +134,23 @@ async def test_a_run_that_waits_for_good_reason_is_left_alone(house: House) -> N
     await house.until_fact(other.run_id, "wait_started")
     await asyncio.sleep(1.0)
     assert await house.run(receipt.run_id) == before
+
+
+async def test_it_outlives_what_it_does_not_expect() -> None:
+    """A row that it can't read costs one look, not the reconciler."""
+    looks: list[str] = []
+
+    class Odd:
+        async def quiet(self, partition: int, **more: Any) -> list[QuietRun]:
+            looks.append(more["after"])
+            raise KeyError("dispatch")
+
+    def nothing(*args: Any) -> Any:
+        raise AssertionError("nothing is found")
+
+    reconciler = Reconciler(Odd(), 0, clock=lambda: 0.0, works=nothing, happened=nothing, every=0.01)  # type: ignore[arg-type]
+    reconciler.start()
+    async with asyncio.timeout(10):
+        while len(looks) < 3:
+            await asyncio.sleep(0.01)
+    await reconciler.stop()
