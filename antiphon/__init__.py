@@ -11,6 +11,7 @@ from antiphon.settings import Settings
 from contracts.envelope import Event
 from contracts.errors import AntiphonError, ConfigurationError, Retryable, Terminal
 from contracts.retry import Retry
+from contracts.upcasting import Upcasters
 from orchestrator.context import StepContext
 from orchestrator.flow import Flow
 from orchestrator.nodes import Command, call, emit, parallel, sleep, step, wait, when
@@ -33,6 +34,7 @@ __all__ = [
     "Settings",
     "StepContext",
     "Terminal",
+    "Upcasters",
     "call",
     "emit",
     "parallel",

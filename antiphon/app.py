@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 
 from contracts.errors import ConfigurationError
 from contracts.registry import Registry
+from contracts.upcasting import Upcasters
 from orchestrator.catalog import Catalog
 from orchestrator.flow import Flow
 from orchestrator.nodes import Step
@@ -27,6 +29,7 @@ class App:
     ``contracts`` is the folder (or folders) of contract files. Flow inputs and step results may be
     pydantic models too: their schemas become contracts of this app. ``external`` are the types that come
     from outside of this app, are read outside, or are commands to services that run elsewhere.
+    ``upcasters`` carry events of an older major over to a newer one, for reactors that read the newer.
 
     Raises ConfigurationError when something is wrong, before anything runs.
     """
@@ -40,17 +43,20 @@ class App:
         services: Iterable[Service] = (),
         contracts: Path | str | Sequence[Path | str] = (),
         external: Iterable[str] = (),
+        upcasters: Upcasters | None = None,
     ) -> None:
         self.name = name
         if isinstance(external, str):
             raise ConfigurationError(f"app {name!r}: external={external!r}; write [{external!r}]")
         self.external = frozenset(external)
         self.catalog = Catalog(flows)
-        self.reactors = tuple(reactor_of(reactor) for reactor in reactors)
         self.services = tuple(services)
         folders = [contracts] if isinstance(contracts, Path | str) else list(contracts)
         self.contract_folders = tuple(Path(folder) for folder in folders)
         self.registry = Registry.load(*self.contract_folders)
+        if upcasters is not None:
+            self.registry.upcasters = upcasters
+        self.reactors = tuple(self._reading_older(reactor_of(reactor)) for reactor in reactors)
         for flow in self.catalog.all():
             self._add_models(flow)
         self._refuse_twins("reactor", [reactor.name for reactor in self.reactors])
@@ -68,6 +74,10 @@ class App:
                 return service
         known = ", ".join(service.name for service in self.services) or "none"
         raise ConfigurationError(f"app {self.name!r} has no service {name!r}; it has: {known}")
+
+    def _reading_older(self, reactor: Reactor) -> Reactor:
+        """The reactor, subscribed also to what can be carried over to the types that it reads."""
+        return replace(reactor, older=tuple(self.registry.upcasters.leading_to(reactor.types)))
 
     def _add_models(self, flow: Flow) -> None:
         if not isinstance(flow.input, str):

@@ -15,6 +15,7 @@ from contracts.errors import ConfigurationError, ContractViolation, UnknownContr
 from contracts.judge import Judge, compile_schema, resources
 from contracts.references import check_references, known_to
 from contracts.subschemas import pointer
+from contracts.upcasting import Upcasters
 from contracts.violations import explain, explainer, shorten
 
 __all__ = ["Contract", "Registry"]
@@ -32,10 +33,11 @@ class Registry:
 
     Files are ``<domain>/<name>.v<major>.json`` below a folder: ``ride/booked.v1.json`` is
     ``ride.booked.v1``. They may refer to each other by ``$ref``, relative to their ``$id``.
-    Nothing is fetched.
+    Nothing is fetched. ``upcasters`` carry data of an older major over to a newer one.
     """
 
     def __init__(self) -> None:
+        self.upcasters = Upcasters()
         self._compiled: dict[str, _Compiled] = {}
 
     @classmethod

@@ -5,16 +5,22 @@ A break is a new major; where messages of the old one are still about, an upcast
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from contracts.errors import ConfigurationError, UnknownContract
-from contracts.registry import Registry
 
 __all__ = ["Upcast", "Upcasters"]
 
 Upcast = Callable[[Any], Any]
+
+
+class Validates(Protocol):
+    """A registry, as far as it is needed here."""
+
+    def validate(self, type: str, data: Any) -> None:
+        """Raises UnknownContract and ContractViolation."""
 
 
 @dataclass(slots=True)
@@ -56,7 +62,12 @@ class Upcasters:
             found.append(source)
         return found
 
-    def upcast(self, type: str, data: Any, target: str, registry: Registry) -> Any:
+    def leading_to(self, targets: Collection[str]) -> list[str]:
+        """The types whose data can be carried over to one of these, and that are not among them."""
+        wanted = set(targets)
+        return [source for source in self._steps if source not in wanted and wanted & set(self.way(source))]
+
+    def upcast(self, type: str, data: Any, target: str, registry: Validates) -> Any:
         """Data of one type as that of another, checked against the contract after each step.
 
         Raises UnknownContract when no way leads there, ContractViolation when an upcaster's result does not

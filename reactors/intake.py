@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+import orjson
+
 from bus.envelope import event_of
 from bus.port import Delivery
 from contracts.envelope import Event
@@ -60,11 +62,32 @@ class Intake:
                 )
             workspace = {"workspace": self._default_workspace}
             event = replace(event, extensions={**event.extensions, **workspace})
-        if event.type not in types:
+        target = self._target(event.type, types)
+        if target is None:
             return Refused(
                 "unexpected-type", f"this queue takes {', '.join(sorted(types))}, not {event.type}", event
             )
-        return self._validate(event)
+        accepted = self._validate(event)
+        if target == event.type or isinstance(accepted, Refused):
+            return accepted
+        return self._carry_over(event, target)
+
+    def _target(self, type: str, types: Collection[str]) -> str | None:
+        """The type as which an event is handled: its own, or the nearest that it can be carried over to."""
+        if type in types:
+            return type
+        return next((newer for newer in self._registry.upcasters.way(type) if newer in types), None)
+
+    def _carry_over(self, event: Event, target: str) -> Accepted | Refused:
+        """The event as one of a newer major; who sent it, and its id, stay."""
+        try:
+            data = self._registry.upcasters.upcast(event.type, event.data, target, self._registry)
+        except (ContractViolation, UnknownContract) as error:
+            return Refused("not-upcast", f"from {event.type} to {target}: {error}", event)
+        except Exception as error:  # an upcaster is a user's code: what it raises is this message's trouble
+            detail = f"the upcaster from {event.type} to {target} raised {type(error).__name__}: {error}"
+            return Refused("not-upcast", detail, event)
+        return Accepted(replace(event, type=target, body=orjson.dumps(data), dataschema=None))
 
     def _validate(self, event: Event) -> Accepted | Refused:
         try:

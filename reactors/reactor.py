@@ -40,10 +40,12 @@ class Reactor:
     declared_at: str
     emits: tuple[str, ...] | None = None
     ends: str | None = None
+    older: tuple[str, ...] = ()  # types that upcasters of the app carry over to one of ``types``
 
     def queue(self) -> Queue:
-        """Its durable queue, bound to each of its types."""
-        return Queue(f"reactor.{self.name}", tuple(Binding(EVENTS, type) for type in self.types))
+        """Its durable queue, bound to each of its types and to the older ones that are carried over."""
+        bound = (*self.types, *self.older)
+        return Queue(f"reactor.{self.name}", tuple(Binding(EVENTS, type) for type in bound))
 
 
 def reacts_to(

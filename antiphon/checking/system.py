@@ -112,7 +112,7 @@ class System:
                 if wait.by is not None:
                     found.setdefault(wait.type, []).append(node_spot(flow, wait))
         for reactor in self.app.reactors:
-            for type in reactor.types:
+            for type in (*reactor.types, *reactor.older):
                 found.setdefault(type, []).append(reactor_spot(reactor))
         return found
 
