@@ -13,7 +13,7 @@ from antiphon.app import App
 from antiphon.listening import listening
 from antiphon.rooms import Rooms
 from antiphon.tls import database_url
-from gateway.app import create_gateway
+from gateway.app import create_gateway, end_streams
 from gateway.dashboard.app import mount
 from gateway.keys import check_listen, ensure_development_key, ensure_key, has_keys
 from gateway.platform import Platform
@@ -153,7 +153,10 @@ async def serving(app: App, rooms: Rooms) -> AsyncIterator[Address]:
     await presence.start()
     try:
         async with listening(http, settings.host, settings.port) as url:
-            yield Address(url, key_file)
+            try:
+                yield Address(url, key_file)
+            finally:
+                end_streams(http)  # an open stream would hold the server for all of its grace
     finally:
         await presence.stop()
         await client.close()

@@ -84,6 +84,7 @@ class Answers:
             try:
                 async for _, entry in self._live.follow(self._feed):
                     self._hear(orjson.loads(entry))
+                return  # the live store was closed: from here on the journal is asked
             except (LiveUnavailable, FeedTrimmed) as error:
                 log.info("answers_missed", error=str(error))
                 await asyncio.sleep(_LONGEST_LOOK)
