@@ -8,12 +8,13 @@ from typing import Any
 from bus.port import Message
 from contracts.envelope import Event, derive_id
 from reactors.failure import Failure
-from reactors.text import headers_json
+from reactors.text import headers_json, storable
 
 __all__ = ["ATTEMPT_HEADER", "REDRIVE_HEADER", "Letter", "letter_id"]
 
 ATTEMPT_HEADER = "x-antiphon-attempt"
 REDRIVE_HEADER = "x-antiphon-redrive"
+_MOST_TYPE = 4_000  # characters of a content type
 
 
 def letter_id(reactor: str, source: str, event_id: str, redrives: int) -> str:
@@ -48,7 +49,7 @@ class Letter:
             "error_message": failure.message,
             "traceback": failure.traceback,
             "attempts": attempts,
-            "content_type": self.message.content_type,
+            "content_type": storable(self.message.content_type, _MOST_TYPE),
             "headers": headers_json(self.message.headers),
             "body": self.message.body,
             "received_at": received_at,

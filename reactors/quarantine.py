@@ -54,7 +54,7 @@ def _row(queue: str, message: Message, refused: Refused) -> dict[str, Any]:
         "reason": refused.reason,
         "detail": storable(refused.detail, _MOST_DETAIL),
         "message_id": storable(message.id, _MOST_DETAIL) or None,
-        "content_type": message.content_type,
+        "content_type": storable(message.content_type, _MOST_DETAIL),
         "headers": headers_json(message.headers),
         "body": message.body,
         "status": "held",

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from sqlalchemy import Connection, select
 
 from antiphon import logs
 from antiphon.app import App
+from antiphon.devservices import Postgres
 from antiphon.roles import declare, orchestrating, reacting
-from antiphon.rooms import Rooms, open_rooms
+from antiphon.rooms import Rooms, open_rooms, open_store
 from antiphon.settings import Settings
 from bus.envelope import event_of
 from bus.port import Message, Outgoing
@@ -40,7 +42,8 @@ CALM = settings(
 class Edge:
     """A house in one process whose queues take anything: without signatures, so that contracts decide."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, postgres_url: str | None) -> None:
+        self._postgres_url = postgres_url
         self.seen = Seen()
         self.app: App = make_app(self.seen, folder / "contracts")
         self.settings = Settings(
@@ -53,6 +56,10 @@ class Edge:
     async def open(self) -> None:
         """Everything at work."""
         self.rooms = await self._stack.enter_async_context(open_rooms(self.settings, "up", alone=True))
+        if self._postgres_url is not None:  # the bus stays in its file: it is the volume that counts here
+            settings = self.settings.model_copy(update={"database_url": self._postgres_url})
+            store = await self._stack.enter_async_context(open_store(settings, migrate=True))
+            self.rooms = replace(self.rooms, database=store, settings=settings)
         await declare(self.app, self.rooms)
         await self._stack.enter_async_context(
             reacting(self.app, self.rooms, reactors=self.app.reactors, services=self.app.services)
@@ -148,11 +155,14 @@ def _kept(connection: Connection, key: str) -> bool:
     return connection.execute(select(early.run_id).where(early.run_id == run_id)).first() is not None
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[asyncio.Runner, Edge]]:
-    """One house for all examples, on a loop of its own."""
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def running(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, postgres: Postgres
+) -> Iterator[tuple[asyncio.Runner, Edge]]:
+    """One house for all examples, on a loop of its own. PostgreSQL takes less into its text than SQLite."""
     logs.configure("critical")  # thousands of refusals are logged otherwise
-    edge = Edge(tmp_path_factory.mktemp("edge"))
+    url = postgres.create_database() if request.param == "postgresql" else None
+    edge = Edge(tmp_path_factory.mktemp("edge"), url)
     with asyncio.Runner() as runner:
         runner.run(edge.open())
         yield runner, edge
