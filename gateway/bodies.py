@@ -58,6 +58,8 @@ async def read_object(
                 wanted, wanted.__name__
             )
             errors.append({"pointer": pointer, "expected": expected, "got": _short(value)})
+        elif isinstance(value, str) and "\0" in value:  # PostgreSQL has no place for it
+            errors.append({"pointer": pointer, "expected": "text without NUL", "got": _short(value)})
     errors += (
         {"pointer": f"/{name}", "expected": "to be there", "got": "nothing"}
         for name in required

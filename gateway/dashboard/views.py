@@ -12,11 +12,11 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from gateway.dashboard.form import read_form
 from gateway.dashboard.session import COOKIE, Session, read_session, same_origin
 from gateway.dashboard.words import duration, status
 from gateway.platform import Platform
@@ -128,7 +128,7 @@ def action(ability: str) -> Callable[[Handler], Callable[[Request], Awaitable[Re
     def guard(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         @wraps(handler)
         async def guarded(request: Request, desk: Desk, session: Session) -> Response:
-            form: FormData = await request.form()
+            form = await read_form(request)
             if not same_origin(request) or not session.owns(form.get("csrf")):
                 raise HTTPException(403, "This form was not sent from an open page. Reload it and try again.")
             return await handler(request, desk, session)

@@ -11,10 +11,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from contracts.errors import ContractError, LetterNotFound, LetterSettled
+from gateway.bodies import parse_json
 from gateway.dashboard.asking import NEEDED_REASON, REASON, Ask, Field, show
 from gateway.dashboard.routes.dead_letters import letters_of
 from gateway.dashboard.session import Session
 from gateway.dashboard.views import Desk, action, back_to, page, redirect
+from gateway.problems import Problem
 from gateway.queries.dead_letters import DeadLetter, get_dead_letter
 
 __all__ = ["ROUTES"]
@@ -100,10 +102,11 @@ async def do(request: Request, desk: Desk, session: Session) -> Response:
                 return again("Say why: whoever finds this later will want to know.")
             await letters.discard(who.workspace, letter.id, actor=who.actor, reason=values["reason"])
             return redirect(back, "ok", f"Discarded the {letter.type} for {letter.reactor}.")
-        data: Any = json.loads(values["data"]) if verb == "edit" else None
+        depth = desk.platform.max_depth
+        data: Any = parse_json(values["data"].encode(), depth) if verb == "edit" else None
         await letters.redrive(who.workspace, letter.id, actor=who.actor, reason=values["reason"], data=data)
-    except json.JSONDecodeError as error:
-        return again(f"The payload is not JSON: {error}.")
+    except Problem as problem:
+        return again(f"The payload is not JSON that can be sent: {problem}")
     except ContractError as error:
         return again(str(error))
     except (LetterNotFound, LetterSettled) as error:

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from gateway.dashboard.form import read_form
 from gateway.dashboard.session import COOKIE, LIFETIME, Session, open_session, same_origin
 from gateway.dashboard.views import Desk, action, back_to
 
@@ -30,7 +31,7 @@ async def sign_in(request: Request) -> Response:
     if not same_origin(request):
         raise HTTPException(403, "This form was not sent from the sign-in page. Open it and try again.")
     await request.app.state.sign_ins.check(request.client.host if request.client else "")
-    form = await request.form()
+    form = await read_form(request)
     secret, to = form.get("key"), back_to(form.get("next"), "/ui/overview")
     cookie, now = None, desk.now()
     if isinstance(secret, str) and 0 < len(secret.strip()) <= _LONGEST:

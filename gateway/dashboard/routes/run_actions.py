@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -13,12 +12,15 @@ from starlette.routing import Route
 from contracts.errors import RunError
 from gateway.audit import record
 from gateway.auth import Principal
+from gateway.bodies import parse_json
 from gateway.dashboard.asking import REASON, Ask, Field, show
 from gateway.dashboard.routes.run import find_run
 from gateway.dashboard.session import Session
 from gateway.dashboard.views import Desk, action, back_to, page, redirect
 from gateway.platform import Platform
+from gateway.problems import Problem
 from gateway.queries.runs import Run
+from gateway.text import checked_text
 
 __all__ = ["ROUTES"]
 
@@ -117,11 +119,16 @@ async def do(request: Request, desk: Desk, session: Session) -> Response:
     data: Any = None
     if verb == "signal":
         try:
-            data = json.loads(values["data"] or "null")
-        except ValueError as error:
-            return _again(request, desk, session, run, verb, values, f"The data is not JSON: {error}.")
+            data = parse_json((values["data"] or "null").encode(), desk.platform.max_depth)
+        except Problem as problem:
+            text = f"The data is not JSON that can be sent: {problem}"
+            return _again(request, desk, session, run, verb, values, text)
         if not values["name"]:
             return _again(request, desk, session, run, verb, values, "The signal needs a name.")
+        try:
+            checked_text("The signal's name", values["name"])
+        except Problem as problem:
+            return _again(request, desk, session, run, verb, values, str(problem))
     try:
         text, to = await _perform(desk.platform, session.principal, run, verb, values, data)
     except RunError as error:

@@ -47,7 +47,7 @@ class Search:
         """From a query string; what is no value of ours is left out."""
         period = query.get("period", "")
         return cls(
-            query.get("flow", "")[:200],
+            query.get("flow", "")[:200].replace("\0", ""),
             tuple(status for status in query.getlist("status") if status in STATUSES),
             query.get("key", "").strip()[:500].replace("\0", ""),
             period if period in PERIODS else "",
