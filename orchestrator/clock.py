@@ -26,14 +26,14 @@ class StoreClock:
     def __init__(
         self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic
     ) -> None:
-        self._steady = steady
+        self.steady = steady  # seconds that only go on, for what this process measures alone
         self._offset = wall() - steady()
         self._error = float("inf")
         self._read_at = steady()
         self._latest = 0.0
 
     def __call__(self) -> float:
-        self._latest = max(self._latest, self._steady() + self._offset)
+        self._latest = max(self._latest, self.steady() + self._offset)
         return self._latest
 
     def set(self, reading: float, *, asked: float, answered: float) -> None:

@@ -20,7 +20,7 @@ from orchestrator.happenings import StepFailed, StepFinished
 from orchestrator.nodes import Command, StepFunction
 from orchestrator.run import Run
 
-__all__ = ["Executor"]
+__all__ = ["Executor", "Report"]
 
 log = structlog.get_logger(__name__)
 

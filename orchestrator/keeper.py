@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -59,7 +58,7 @@ class LeaseKeeper:
 
     def valid(self) -> bool:
         """Whether the leases certainly still hold."""
-        return time.monotonic() < self._valid_until
+        return self._clock.steady() < self._valid_until
 
     def start(self) -> None:
         """Begin to keep leases."""
@@ -123,7 +122,7 @@ class LeaseKeeper:
 
     async def _keep(self, database: Database, deliver: Callable[[Round], None]) -> None:
         while not self._stopping.is_set():
-            asked = time.monotonic()
+            asked = self._clock.steady()
             try:
                 async with asyncio.timeout(self._lease):
                     round = await database.write(
@@ -139,9 +138,9 @@ class LeaseKeeper:
             except (StoreError, TimeoutError) as error:
                 log.warning("leases_not_renewed", owner=self._owner, error=str(error) or type(error).__name__)
             else:
-                self._clock.set(round.now, asked=asked, answered=time.monotonic())
+                self._clock.set(round.now, asked=asked, answered=self._clock.steady())
                 # Counted from before the question, and short of the end by a tenth: this process stops
                 # first, then another may begin.
                 self._valid_until = asked + self._lease * 0.9
                 deliver(round)
-            await asyncio.sleep(max(0.0, self._renew - (time.monotonic() - asked)))
+            await asyncio.sleep(max(0.0, self._renew - (self._clock.steady() - asked)))

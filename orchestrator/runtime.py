@@ -61,15 +61,17 @@ class Orchestrator:
         default_workspace: str | None = None,
         open_own: Callable[[], Awaitable[Database]] | None = None,
         rng: Callable[[], float] = random.random,
+        clock: StoreClock | None = None,
+        executor: Executor | None = None,
     ) -> None:
         self.incarnation = incarnation
         self.catalog = Catalog(flows)
         self._bus = bus
         self._database = database
         self._partition_count = partitions
-        self._clock = StoreClock()
+        self._clock = clock or StoreClock()
         self._announcer = Announcer(live)
-        self._executor = Executor(most=steps_at_once)
+        self._executor = executor or Executor(most=steps_at_once)
         self._keeper = LeaseKeeper(
             database,
             owner=incarnation,
@@ -148,7 +150,13 @@ class Orchestrator:
             elif number in round.surplus:
                 self._change(number, self._hand_over(number))
         for number, epoch in round.owned.items():
-            if number not in self._partitions and number not in round.surplus:
+            if number in self._partitions:
+                continue
+            if number in round.surplus:
+                # Taken, and never at work here: the answer to the taking was lost, or the take-over failed.
+                # Renewed and left alone it would be nobody's.
+                self._change(number, self._keeper.hand_over([number]))
+            else:
                 self._change(number, self._take_over(number, epoch))
 
     def _change(self, number: int, change: Any) -> None:

@@ -20,7 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-__all__ = ["LEDGER_VARIABLE", "Ledger", "ledger"]
+__all__ = ["LEDGER_VARIABLE", "Ledger", "furnish", "ledger", "use"]
 
 LEDGER_VARIABLE = "RIDE_LEDGER"
 DRIVERS = 1000  # more than rides are ever under way at once
@@ -76,7 +76,7 @@ class Ledger:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ride-ledger")
-        self._transaction(lambda book: _furnish(book, drivers))
+        self._transaction(lambda book: furnish(book, drivers))
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` and commit it; what it raises undoes it, and nobody else's."""
@@ -146,7 +146,7 @@ def _run(book: sqlite3.Connection, work: Callable[[sqlite3.Connection], Any]) ->
         book.execute("RELEASE work")
 
 
-def _furnish(book: sqlite3.Connection, drivers: int) -> None:
+def furnish(book: sqlite3.Connection, drivers: int) -> None:
     """Make the tables, and hire the drivers where there are none."""
     # executescript would commit first: two processes that start together must take turns.
     for statement in filter(str.strip, SCHEMA.split(";")):
@@ -156,7 +156,18 @@ def _furnish(book: sqlite3.Connection, drivers: int) -> None:
         book.executemany("INSERT INTO drivers (driver) VALUES (?)", names)
 
 
+_chosen: list[Ledger] = []
+
+
+def use(book: Ledger | None) -> None:
+    """Let ``ledger()`` be this one from now on, a simulation's, say; None is the one of the environment."""
+    _chosen[:] = [] if book is None else [book]
+    ledger.cache_clear()
+
+
 @functools.cache
 def ledger() -> Ledger:
     """This process's ledger, opened when it is first asked for; the environment says where it is."""
+    if _chosen:
+        return _chosen[0]
     return Ledger(Path(os.environ.get(LEDGER_VARIABLE, ".antiphon/ride-ledger.sqlite")))

@@ -14,12 +14,13 @@ import functools
 import hashlib
 import os
 from email.message import EmailMessage
+from typing import Protocol
 
 import aiosmtplib
 
 from antiphon import Retryable, Terminal
 
-__all__ = ["SMTP_VARIABLE", "Postman", "message_id", "postman"]
+__all__ = ["SMTP_VARIABLE", "Carrier", "Postman", "message_id", "postman", "use"]
 
 SMTP_VARIABLE = "RIDE_SMTP"  # host:port
 
@@ -76,8 +77,27 @@ def _refusal(codes: list[int], error: Exception) -> Retryable | Terminal:
     return Retryable(f"the mail server asks to try again: {error}")
 
 
+class Carrier(Protocol):
+    """Who takes a mail to its rider."""
+
+    async def send(self, mail: EmailMessage) -> None:
+        """See ``Postman.send``."""
+        ...
+
+
+_chosen: list[Carrier] = []
+
+
+def use(carrier: Carrier | None) -> None:
+    """Let ``postman()`` be this one from now on, a simulation's, say; None is the one of the environment."""
+    _chosen[:] = [] if carrier is None else [carrier]
+    postman.cache_clear()
+
+
 @functools.cache
-def postman() -> Postman:
+def postman() -> Carrier:
     """This process's way to the mail server; the environment says where that is."""
+    if _chosen:
+        return _chosen[0]
     host, _, port = os.environ.get(SMTP_VARIABLE, "127.0.0.1:1025").rpartition(":")
     return Postman(host or "127.0.0.1", int(port))

@@ -1,0 +1,212 @@
+"""A broker in memory with the promises of ``bus.port``, and with all the trouble that they allow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
+
+from antiphon.testing.chance import Chance
+from antiphon.testing.loop import Life
+from antiphon.testing.story import Story
+from bus.dead import dead_copy, dead_name
+from bus.embedded.line import Line
+from bus.embedded.record import Record
+from bus.embedded.routes import Routes
+from bus.port import DIRECT, Delivery, Outgoing, Queue
+from bus.routing import check_outgoing, check_queue
+from contracts.errors import ConfigurationError
+
+__all__ = ["Broker", "SimulatedSubscription"]
+
+_APART = 1 << 20  # room between two places in a line, so that one can be put before another
+_LONG = 4.0  # seconds that a delayed message takes at the most
+_NOBODY = Context()  # what the broker does goes on whoever dies
+
+
+class Broker:
+    """The queues. ``sent`` is told of each message that it has taken."""
+
+    def __init__(self, chance: Chance, story: Story, clock: Callable[[], float]) -> None:
+        self.sent: Callable[[Outgoing], None] = lambda out: None
+        self._chance = chance
+        self._story = story
+        self._clock = clock
+        self._lines: dict[str, Line] = {}
+        self._routes = Routes()
+        self._count = 0
+        self._subscriptions: list[SimulatedSubscription] = []
+        self.under_way = 0
+
+    @property
+    def waiting(self) -> int:
+        """Messages that are ready, in somebody's hands, or on their way."""
+        return self.under_way + sum(len(line) + line.unsettled for line in self._lines.values())
+
+    def declare(self, queue: Queue) -> None:
+        """Make a queue, its dead queue, and the bindings."""
+        check_queue(queue)
+        for name, single in ((queue.name, queue.single_active), (dead_name(queue.name), False)):
+            if name not in self._lines:
+                self._lines[name] = Line(name, single_active=single)
+        for binding in queue.bindings:
+            self._routes.add(binding.exchange, binding.pattern, queue.name)
+
+    def line(self, queue: str) -> Line:
+        """A queue. Raises ConfigurationError when there is none of that name."""
+        if queue not in self._lines:
+            raise ConfigurationError(f"there is no queue {queue!r}; declare it first")
+        return self._lines[queue]
+
+    def take(self, out: Outgoing) -> bool:
+        """Take a message, for good; false when no queue wants it."""
+        check_outgoing(out)
+        queues = self._queues(out)
+        for queue in queues:
+            self._file(out, queue)
+            if self._chance.strikes("duplicate"):
+                self._story.tell("broker", f"duplicates {out.message.id} in {queue}")
+                self._file(out, queue)
+        if queues:
+            self.sent(out)
+        return bool(queues)
+
+    def subscribe(
+        self, queue: str, life: Life, prefetch: int, before_ack: Callable[[int], Awaitable[bool]]
+    ) -> SimulatedSubscription:
+        """A new consumer of a queue, in a process. ``before_ack`` says whether an ack arrives."""
+        subscription = SimulatedSubscription(self, self.line(queue), life, prefetch, before_ack)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def drop(self, life: Life) -> None:
+        """The connection of a process is gone: what it held comes again."""
+        for subscription in [each for each in self._subscriptions if each.life is life]:
+            subscription.leave()
+
+    def left(self, subscription: SimulatedSubscription) -> None:
+        """A subscription has ended."""
+        self._subscriptions.remove(subscription)
+
+    def bury(self, deliveries: Sequence[Delivery]) -> None:
+        """Move these to the dead queue."""
+        for delivery in deliveries:
+            copy = dead_copy(delivery)
+            self._file(copy, copy.routing_key)
+
+    def _queues(self, out: Outgoing) -> Sequence[str]:
+        if out.exchange == DIRECT:
+            return (out.routing_key,) if out.routing_key in self._lines else ()
+        return self._routes.find(out.exchange, out.routing_key)
+
+    def _file(self, out: Outgoing, queue: str) -> None:
+        line = self._lines[queue]
+        self._count += 1
+        place = self._count * _APART
+        late = out.delay
+        if not line.single_active:
+            # Only where the port promises no order.
+            if self._chance.strikes("reorder"):
+                # Places that are whole numbers of steps are taken; what is between them never twice.
+                place -= self._chance.dice.randrange(8) * _APART + self._count % _APART
+            if self._chance.strikes("delay"):
+                late += self._chance.between(0.1, _LONG)
+        now = self._clock()
+        record = Record(place, queue, out.exchange, out.routing_key, now + late, message=out.message)
+        if late <= 0:
+            line.put((record,))
+            return
+        self.under_way += 1
+        asyncio.get_running_loop().call_later(late, self._arrive, line, record, context=_NOBODY)
+
+    def _arrive(self, line: Line, record: Record) -> None:
+        self.under_way -= 1
+        line.put((record,))
+
+
+class SimulatedSubscription:
+    """See ``bus.port.Subscription``."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        line: Line,
+        life: Life,
+        prefetch: int,
+        before_ack: Callable[[int], Awaitable[bool]],
+    ) -> None:
+        self.life = life
+        self._broker = broker
+        self._line = line
+        self._prefetch = prefetch
+        self._before_ack = before_ack
+        self._held: dict[Delivery, Record] = {}
+        self._woken = asyncio.Event()
+        self._closed = False
+        line.join(self)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def wake(self) -> None:
+        """Have a look."""
+        self._woken.set()
+
+    async def receive(self, most: int) -> list[Delivery]:
+        try:
+            while not self._closed:
+                self._woken.clear()
+                room = min(most, self._prefetch - len(self._held))
+                taken = self._line.take(self, room) if room > 0 else []
+                if taken:
+                    return [self._hand_out(record) for record in taken]
+                self._line.wait(self)
+                await self._woken.wait()
+            return []
+        finally:
+            if not self.life.dead:
+                self._line.wait_no_more(self)
+
+    async def ack(self, deliveries: Sequence[Delivery]) -> None:
+        if await self._before_ack(len(deliveries)):
+            self._settle(deliveries)
+        else:
+            self._line.put(self._settle(deliveries))
+        self.wake()
+
+    async def release(self, deliveries: Sequence[Delivery]) -> None:
+        self._line.put(self._settle(deliveries))
+        self.wake()
+
+    async def reject(self, deliveries: Sequence[Delivery]) -> None:
+        self._broker.bury([delivery for delivery in deliveries if delivery in self._held])
+        self._settle(deliveries)
+        self.wake()
+
+    async def close(self) -> None:
+        if not self._closed:
+            self.leave()
+
+    def leave(self) -> None:
+        """It is over: what it held comes again."""
+        self._closed = True
+        self._broker.left(self)
+        self._line.leave(self)
+        held, self._held = list(self._held.values()), {}
+        self._line.put(held)
+        self.wake()
+
+    def _hand_out(self, record: Record) -> Delivery:
+        if record.message is None:
+            raise TypeError("the simulated broker keeps every message in memory")
+        delivery = Delivery(
+            record.message, record.queue, record.exchange, record.routing_key, record.handed, record
+        )
+        record.handed += 1
+        self._held[delivery] = record
+        return delivery
+
+    def _settle(self, deliveries: Sequence[Delivery]) -> list[Record]:
+        """What this subscription holds of these; the others are not its to settle any more."""
+        found = [self._held.pop(delivery, None) for delivery in deliveries]
+        return [record for record in found if record is not None]

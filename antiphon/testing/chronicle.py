@@ -1,0 +1,111 @@
+"""The histories as they grow: folded, compared with the rows, and held to the order of their flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from orchestrator.catalog import Catalog
+from orchestrator.facts import Fact
+from orchestrator.flow import Flow
+from orchestrator.nodes import Step
+from orchestrator.records import load_run
+from orchestrator.run import Run, evolve
+
+__all__ = ["Chronicle"]
+
+# Facts of which there is at most one for each node.
+_ONCE = frozenset({"step_completed", "compensation_completed", "branches_joined", "child_ended"})
+# Facts with which a node begins.
+_BEGINNINGS = frozenset(
+    {"step_scheduled", "event_emitted", "wait_started", "timer_started", "child_started", "branches_started"}
+)
+_MESSAGES = frozenset({"event_received", "event_kept", "event_refused", "signal_received"})
+
+
+class Chronicle:
+    """Every run's state by its facts alone."""
+
+    def __init__(self, catalog: Catalog, broken: Callable[[str], None]) -> None:
+        self._catalog = catalog
+        self._broken = broken
+        self.runs: dict[str, Run] = {}
+        self.ordered: set[tuple[str, str, bool, int, int]] = set()
+        self._seen: set[tuple[str, str, str]] = set()
+
+    def add(self, row: Mapping[str, Any], facts: Sequence[Fact]) -> None:
+        """A commit added these facts, and left this row."""
+        stored = load_run(row)
+        run = self.runs.get(stored.id)
+        if run is None:
+            run = self.runs[stored.id] = _fresh(stored)
+        flow = self._catalog.find(run.flow, run.version)
+        for fact in facts:
+            if fact.seq != run.seq + 1:
+                self._broken(f"run {run.id}: fact {fact.seq} comes after fact {run.seq}")
+            if run.ended:
+                self._broken(f"run {run.id} had ended, and then: {fact.type} {fact.node or ''}")
+            self._check(run, flow, fact)
+            evolve(run, fact)
+        if run != stored:
+            wrong = [f.name for f in fields(run) if getattr(run, f.name) != getattr(stored, f.name)]
+            self._broken(f"run {run.id}: its history does not give what its row says in {', '.join(wrong)}")
+
+    def _check(self, run: Run, flow: Flow | None, fact: Fact) -> None:
+        node, data = fact.node or "", fact.data
+        if fact.type in _ONCE:
+            self._once(run, fact.type, node)
+        if fact.type in _MESSAGES and data.get("event_id"):
+            self._once(run, fact.type, str(data["event_id"]))
+        if fact.type in ("step_scheduled", "compensation_scheduled"):
+            back = fact.type == "compensation_scheduled"
+            self.ordered.add((run.id, node, back, data["attempt"], data["dispatch"]))
+            if back:
+                self._reverse(run, node)
+        if fact.type in _BEGINNINGS and flow is not None and node in flow.plan.places and not run.backward:
+            self._in_order(run, flow, fact)
+
+    def _once(self, run: Run, type: str, what: str) -> None:
+        if (run.id, type, what) in self._seen:
+            self._broken(f"run {run.id} has {type} {what} a second time")
+        self._seen.add((run.id, type, what))
+
+    def _in_order(self, run: Run, flow: Flow, fact: Fact) -> None:
+        """What stands before a node has ended when the node begins."""
+        if fact.data.get("attempt", 1) > 1 or run.linked_from is not None:
+            return
+        before = [name for name, place in flow.plan.places.items() if place.next == fact.node]
+        for name in before:
+            if name in run.active:
+                self._broken(f"run {run.id}: {fact.node!r} began while {name!r} was at work")
+        alone = len(before) == 1 and isinstance(flow.plan.places[before[0]].node, Step)
+        if alone and before[0] not in run.results:
+            self._broken(f"run {run.id}: {fact.node!r} began, and {before[0]!r} before it has no result")
+
+    def _reverse(self, run: Run, node: str) -> None:
+        """What was done last is undone first."""
+        if not run.undo or run.undo[-1] != node:
+            self._broken(f"run {run.id}: {node!r} is undone, and the newest of {run.undo} should be")
+
+
+def _fresh(stored: Run) -> Run:
+    """The run before its first fact."""
+    return Run(
+        id=stored.id,
+        partition=stored.partition,
+        workspace=stored.workspace,
+        flow=stored.flow,
+        version=stored.version,
+        key=stored.key,
+        correlation=stored.correlation,
+        input=stored.input,
+        input_digest=stored.input_digest,
+        start_id=stored.start_id,
+        created_at=stored.created_at,
+        updated_at=stored.created_at,
+        linked_from=stored.linked_from,
+        parent=stored.parent,
+        answer_to=stored.answer_to,
+        traceparent=stored.traceparent,
+    )

@@ -1,0 +1,85 @@
+"""What is simulated: an app, what is asked of it, and what must always hold."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from antiphon.app import App
+from contracts.errors import ConfigurationError
+from orchestrator.flow import Flow
+
+if TYPE_CHECKING:
+    from antiphon.testing.stage import Stage
+
+__all__ = ["Invariant", "Prepare", "Script", "Simulation", "follow_the_contracts"]
+
+Script = Callable[["Stage", int], Awaitable[None]]
+Prepare = Callable[["Stage"], None]
+Invariant = Callable[["Stage"], Iterable[str]]
+
+
+async def follow_the_contracts(stage: Stage, runs: int) -> None:
+    """Start ``runs`` runs of each flow from the examples in the contracts, and send what they wait for.
+
+    Raises ConfigurationError where a contract that it needs has no example.
+    """
+    for flow in stage.app.catalog.newest():
+        example = _example(stage.app, flow.input_type)
+        for number in range(runs):
+            key = _key(example[flow.key], number)
+            stage.go(_one(stage, flow, {**copy.deepcopy(example), flow.key: key}, key))
+
+
+async def _one(stage: Stage, flow: Flow, input: dict[str, Any], key: Any) -> None:
+    await stage.sleep(stage.chance.uniform(0.0, 3.0))
+    run_id = await stage.start(flow.name, input)
+    for wait in flow.plan.waits():
+        await stage.sleep(stage.chance.uniform(0.0, 5.0))
+        if wait.signal is not None:
+            await stage.signal(run_id, wait.signal, None)
+        elif wait.by is not None:
+            await stage.publish(wait.type, {**copy.deepcopy(_example(stage.app, wait.type)), wait.by: key})
+
+
+def _example(app: App, type: str) -> dict[str, Any]:
+    examples = app.registry.contract(type).examples
+    if not examples or not isinstance(examples[0], dict):
+        raise ConfigurationError(
+            f"the simulation needs something to send as {type}: put an object into the contract's "
+            '"examples", or give Simulation a script of your own'
+        )
+    found: dict[str, Any] = examples[0]
+    return found
+
+
+def _key(example: Any, number: int) -> Any:
+    """A key like the example's: text stays within most patterns with other digits at its end."""
+    if isinstance(example, int):
+        return example + number
+    text = str(example)
+    return text if number == 0 else f"{text[: -len(str(number))]}{number}"
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """An app in its simulated world.
+
+    ``script(stage, runs)`` asks things of it; without one, runs are started from the examples in the
+    contracts. ``prepare(stage)`` puts the world outside of the app into memory, anew for each seed.
+    ``invariants`` are asked after each commit that changed something and give a sentence for each thing
+    that is wrong; ``at_the_end`` are asked once, when all has come to rest. ``may_stick``: runs may end in an
+    incident that waits for a person. ``patience``: seconds (virtual) in which all must come to rest
+    once the faults have stopped.
+    """
+
+    app: App
+    script: Script = follow_the_contracts
+    prepare: Prepare | None = None
+    invariants: Sequence[Invariant] = ()
+    at_the_end: Sequence[Invariant] = ()
+    may_stick: bool = False
+    workspace: str = "simulated"
+    patience: float = 900.0

@@ -1,0 +1,138 @@
+"""What a script, a preparation and an invariant see of a simulated house."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from antiphon.app import App
+from antiphon.testing.watch import Watch
+from bus.envelope import publication
+from bus.port import Bus
+from contracts.envelope import Event
+from contracts.errors import BusError, RunEnded, RunNotFound, StoreError
+from orchestrator.client import Client
+from orchestrator.run import Run
+
+__all__ = ["Stage"]
+
+_AGAIN = 0.3
+
+
+class Stage:
+    """One seed's house, from outside. All of it is in virtual time, and drawn from ``chance`` alone."""
+
+    def __init__(
+        self,
+        app: App,
+        workspace: str,
+        chance: random.Random,
+        clock: Callable[[], float],
+        watch: Watch,
+        tell: Callable[[str, str], None],
+    ) -> None:
+        self.app = app
+        self.workspace = workspace
+        self.chance = chance
+        self.clock = clock
+        self.accepted: dict[str, str] = {}  # run id: flow
+        self.memory: dict[str, Any] = {}  # for the user: what prepare() made and invariants look at
+        self._watch = watch
+        self._tell = tell
+        self._count = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._client: Client | None = None
+        self._bus: Bus | None = None
+
+    def open(self, client: Client, bus: Bus) -> None:
+        """From here on something can be asked."""
+        self._client, self._bus = client, bus
+
+    @property
+    def runs(self) -> Mapping[str, Run]:
+        """Every run in the journal, by id."""
+        return self._watch.runs
+
+    def query(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Ask the store itself, in SQL."""
+        return self._watch.tables(statement, *parameters)
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        await asyncio.sleep(seconds)
+
+    def go(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do this beside the rest of the script."""
+        self._tasks.append(asyncio.get_running_loop().create_task(work))
+
+    async def all_done(self) -> None:
+        """Return when everything that was begun with ``go`` has ended. Raises what one of it raised."""
+        while self._tasks:
+            await self._tasks.pop(0)
+
+    async def start(self, flow: str, input: dict[str, Any]) -> str:
+        """Start a run, again and again until the bus has confirmed it; the run's id."""
+        client = self._asked()
+        start_id = self._id("start")
+        while True:
+            try:
+                receipt = await client.start(self.workspace, flow, input, start_id=start_id, wait=1.0)
+            except (BusError, StoreError):
+                await asyncio.sleep(_AGAIN)
+                continue
+            self._tell("caller", f"started {flow}: run {receipt.run_id} {receipt.outcome}")
+            self.accepted[receipt.run_id] = flow
+            return receipt.run_id
+
+    async def publish(self, type: str, data: Any, *, id: str | None = None) -> str:
+        """Publish an event from outside until the bus has confirmed it; its id."""
+        event_id = id or self._id("event")
+        event = Event.create(
+            type, data, id=event_id, source="/outside", at=self.clock(), workspace=self.workspace
+        )
+        bus = self._bus
+        while bus is not None:
+            try:
+                await bus.publish(publication(event))
+                break
+            except BusError:
+                await asyncio.sleep(_AGAIN)
+        self._tell("caller", f"published {type} {event_id}")
+        return event_id
+
+    async def signal(self, run_id: str, name: str, data: Any) -> None:
+        """Tell a run something by name, once it is there; one that has ended is left alone."""
+        client, signal_id = self._asked(), self._id("signal")
+        while True:
+            try:
+                await client.signal(
+                    self.workspace, run_id, name, data, signal_id=signal_id, actor="simulation"
+                )
+                return
+            except RunEnded:
+                return
+            except (BusError, StoreError, RunNotFound):
+                await asyncio.sleep(_AGAIN)
+
+    async def cancel(self, run_id: str) -> None:
+        """Ask for a run to be undone; one that can't be is left alone."""
+        client = self._asked()
+        while True:
+            try:
+                await client.cancel(self.workspace, run_id, reason="simulated", actor="simulation")
+                return
+            except RunEnded:
+                return
+            except (BusError, StoreError, RunNotFound):
+                await asyncio.sleep(_AGAIN)
+
+    def _asked(self) -> Client:
+        if self._client is None:
+            raise RuntimeError("nothing can be asked before the house is open: use the script for that")
+        return self._client
+
+    def _id(self, what: str) -> str:
+        self._count += 1
+        return f"{what}-{self._count}"

@@ -1,0 +1,129 @@
+"""A simulation that finds nothing proves something only if it finds what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from antiphon.testing import FAULTS, Outcome, simulate
+from antiphon.testing.chance import Fault
+from examples.ride.simulated import simulation
+from orchestrator import journal
+from orchestrator.batch import Batch
+from orchestrator.journal import Journal
+from orchestrator.partition import Partition
+from reactors.consumer import Consumer
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def ack_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    turn = Partition._turn
+
+    async def hasty(self: Partition, arrivals: Any, published: Any) -> None:
+        deliveries = [arrival.delivery for arrival in arrivals if arrival.delivery]
+        if deliveries and self._subscription is not None:
+            await self._subscription.ack(deliveries)
+        await turn(self, arrivals, published)
+
+    patch.setattr(Partition, "_turn", hasty)
+
+
+def epoch_not_checked(patch: pytest.MonkeyPatch) -> None:
+    class Whatever(int):
+        __hash__ = int.__hash__
+
+        def __ne__(self, other: object) -> bool:
+            return False
+
+    owners = journal._owners
+    patch.setattr(
+        journal,
+        "_owners",
+        lambda c, p: {number: (Whatever(epoch or 0), last) for number, (epoch, last) in owners(c, p).items()},
+    )
+
+
+def commit_id_not_remembered(patch: pytest.MonkeyPatch) -> None:
+    owners = journal._owners
+    patch.setattr(
+        journal,
+        "_owners",
+        lambda c, p: {number: (epoch, None) for number, (epoch, _) in owners(c, p).items()},
+    )
+
+
+def mark_dropped(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Batch, "mark", lambda self, run_id, message_id: None)
+
+
+def effect_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    commit = Partition._commit
+
+    async def hasty(self: Partition, batch: Batch) -> None:
+        for run, flow, order in batch.dispatches:
+            self._shop.executor.dispatch(run, flow, order, self.report)
+        batch.dispatches = []
+        await commit(self, batch)
+
+    patch.setattr(Partition, "_commit", hasty)
+
+
+def published_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    commit = Partition._commit
+
+    async def hasty(self: Partition, batch: Batch) -> None:
+        for change in batch.changes.values():
+            self._relay.put(change.posts)
+        await commit(self, batch)
+
+    patch.setattr(Partition, "_commit", hasty)
+
+
+def outbox_of_the_last_owner_forgotten(patch: pytest.MonkeyPatch) -> None:
+    async def nothing(self: Journal, partition: int) -> list[Any]:
+        return []
+
+    patch.setattr(Journal, "outbox", nothing)
+
+
+def reaction_acked_before_it_is_settled(patch: pytest.MonkeyPatch) -> None:
+    async def hasty(self: Consumer, delivery: Any, subscription: Any, acks: Any) -> None:
+        async with self._slots:
+            acks.add(delivery)
+            await self._process(delivery)
+
+    patch.setattr(Consumer, "_one", hasty)
+
+
+PLANTED: list[tuple[Plant, tuple[Fault, ...], int]] = [
+    (ack_before_the_commit, FAULTS, 40),
+    (epoch_not_checked, ("partition", "delay"), 60),
+    (commit_id_not_remembered, ("lost-reply", "delay"), 40),
+    (mark_dropped, FAULTS, 40),
+    (effect_before_the_commit, FAULTS, 5),
+    (published_before_the_commit, FAULTS, 5),
+    (outbox_of_the_last_owner_forgotten, FAULTS, 40),
+    (reaction_acked_before_it_is_settled, FAULTS, 40),
+]
+
+
+@pytest.mark.parametrize(
+    ("plant", "faults", "within"), PLANTED, ids=lambda value: getattr(value, "__name__", "")
+)
+def test_a_planted_bug_is_found(
+    plant: Plant, faults: tuple[Fault, ...], within: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each breaks a promise within few seeds, and the seeds are clean once it is gone."""
+    plant(monkeypatch)
+    found = simulate(simulation, seeds=range(1, within + 1), faults=faults, runs=2)
+    assert not found.ok, f"not found in {within} seeds"
+    assert "BROKEN" in found.story
+    monkeypatch.undo()
+    assert _again(found, faults).ok
+
+
+def _again(outcome: Outcome, faults: tuple[Fault, ...]) -> Outcome:
+    return simulate(simulation, seeds=[outcome.seed], faults=faults, runs=2)
