@@ -13,6 +13,7 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
+from contracts.bounds import check_form, check_uris
 from contracts.errors import ConfigurationError
 from contracts.judge import DRAFT
 from contracts.subschemas import pointer
@@ -107,7 +108,8 @@ def read_contract(path: Path, folder: Path) -> Contract:
 
 
 def check_metaschema(schema: Mapping[str, Any], where: str) -> None:
-    """Raises ConfigurationError when a schema is no JSON Schema 2020-12."""
+    """Raises ConfigurationError when a schema is no JSON Schema 2020-12, or beyond ``contracts.bounds``."""
+    check_form(schema, where)
     draft = schema.get("$schema", DRAFT)
     if not isinstance(draft, str) or draft.rstrip("#") != DRAFT:
         raise ConfigurationError(
@@ -120,6 +122,7 @@ def check_metaschema(schema: Mapping[str, Any], where: str) -> None:
         raise ConfigurationError(
             f"{where} at {place}: not JSON Schema 2020-12: {error.message}; correct it there"
         ) from error
+    check_uris(schema, where)
 
 
 def _identifier(schema: Mapping[str, Any], path: Path, type: str) -> str:

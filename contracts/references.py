@@ -11,6 +11,7 @@ from referencing import Registry as Resources
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
+from contracts.bounds import check_effort
 from contracts.contract import Contract
 from contracts.errors import ConfigurationError
 from contracts.subschemas import subschemas
@@ -33,7 +34,7 @@ def known_to(contracts: Iterable[Contract]) -> Resources[Any]:
 
 
 def check_references(contract: Contract, known: Resources[Any]) -> None:
-    """Raises ConfigurationError, with file and pointer, for a reference that leads nowhere."""
+    """Raises ConfigurationError, with file and pointer: a reference leads nowhere, or round in circles."""
     bases: list[tuple[str, str]] = [("", contract.id)]
     for place, schema in subschemas(contract.schema):
         if not isinstance(schema, dict):
@@ -46,6 +47,7 @@ def check_references(contract: Contract, known: Resources[Any]) -> None:
         for keyword in ("$ref", "$dynamicRef"):
             if isinstance(schema.get(keyword), str):
                 _resolve(resolver, schema[keyword], f"{contract.where} at {place}/{keyword}")
+    check_effort(contract.schema, known.resolver(base_uri=contract.id), contract.where)
 
 
 def _resolve(resolver: Any, reference: str, where: str) -> None:

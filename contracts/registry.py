@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema_rs
 from referencing import Registry as Resources
 
+from contracts.bounds import check_uri
 from contracts.contract import Contract, check_metaschema, read_contract
 from contracts.errors import ConfigurationError, ContractViolation, UnknownContract, Violation
 from contracts.judge import Judge, compile_schema, resources
@@ -97,6 +98,8 @@ class Registry:
         schema, or the schema is wrong.
         """
         check_metaschema(schema, type)
+        if id is not None:
+            check_uri(id, f"{type}: the id")
         contract = Contract(
             type=type,
             id=id or schema.get("$id") or f"urn:antiphon:contract:{type}",
