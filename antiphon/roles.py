@@ -13,6 +13,7 @@ from antiphon.app import App
 from antiphon.listening import listening
 from antiphon.rooms import Rooms
 from antiphon.tls import database_url
+from contracts.crash import reached
 from gateway.app import create_gateway, end_streams
 from gateway.dashboard.app import mount
 from gateway.keys import check_listen, ensure_development_key, ensure_key, has_keys
@@ -44,7 +45,9 @@ async def declare(app: App, rooms: Rooms) -> None:
     Raises ConfigurationError when the store was made with another number of partitions.
     """
     count = rooms.settings.partitions
+    reached("antiphon.roles.make.before")
     await rooms.database.write(lambda connection: make_partitions(connection, count))
+    reached("antiphon.roles.make.after")
     await rooms.bus.declare(
         *queues_of(app.catalog, count),
         *(reactor.queue() for reactor in app.reactors),

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from contracts.crash import reached
 from contracts.errors import AntiphonError
 from gateway.auth import Principal
 from gateway.platform import Platform
@@ -30,6 +31,7 @@ async def record(
     would be a hole.
     """
     at = platform.clock()
+    reached("gateway.audit.record.before")
     await platform.database.write(
         lambda conn: append_audit(
             conn,
@@ -42,6 +44,7 @@ async def record(
             detail=detail,
         )
     )
+    reached("gateway.audit.record.after")
 
 
 @asynccontextmanager

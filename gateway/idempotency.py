@@ -17,6 +17,7 @@ from sqlalchemy import Connection, select, update
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contracts.crash import reached
 from contracts.envelope import derive_id
 from gateway.platform import Platform
 from gateway.problems import Problem
@@ -63,7 +64,9 @@ class Attempt:
             )
             .values(status=response.status_code, response=stored)
         )
+        reached("gateway.idempotency.finish.before")
         await self.platform.database.write(lambda conn: conn.execute(work) and None)
+        reached("gateway.idempotency.finish.after")
         return response
 
 
@@ -81,7 +84,9 @@ async def begin(request: Request, platform: Platform, workspace: str, document: 
     key = _CLIENT + given
     asked = _request_digest(request, document)
     now = platform.clock()
+    reached("gateway.idempotency.begin.before")
     row = await platform.database.write(lambda conn: _reserve(conn, workspace, key, asked, now))
+    reached("gateway.idempotency.begin.after")
     if row is not None and row["request_digest"] != asked:
         raise Problem(
             "idempotency-reuse",
@@ -106,7 +111,9 @@ async def mark_accepted(platform: Platform, workspace: str, run_id: str, note: d
         "status": 202,
         "response": orjson.dumps(note).decode(),
     }
+    reached("gateway.idempotency.accepted.before")
     await platform.database.write(lambda conn: insert_rows(conn, idempotency, [row], on_conflict="ignore"))
+    reached("gateway.idempotency.accepted.after")
 
 
 def was_accepted(conn: Connection, workspace: str, run_id: str) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, func, select, update
 
+from contracts.crash import reached
 from contracts.errors import ConfigurationError
 from gateway.auth import ROLES, digest
 from store.bulk import insert_rows
@@ -91,7 +92,9 @@ async def create_key(
         "created_at": key.created_at,
         "revoked_at": None,
     }
+    reached("gateway.keys.make.before")
     await database.write(lambda conn: insert_rows(conn, keys, [row]))
+    reached("gateway.keys.make.after")
     return NewKey(key, chosen)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 import structlog
 
+from contracts.crash import reached
 from contracts.errors import LiveUnavailable
 from orchestrator.facts import ENDINGS, Fact
 from orchestrator.happenings import StartRequested
@@ -90,7 +91,9 @@ class Announcer:
             feeds.setdefault(feed, []).append(entry)
         try:
             for feed, entries in feeds.items():
+                reached("orchestrator.announcer.tell.before")
                 await self._live.append(feed, *entries)
+                reached("orchestrator.announcer.tell.after")
             self._away = False
         except LiveUnavailable as error:
             if not self._away:

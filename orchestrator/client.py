@@ -14,6 +14,7 @@ import orjson
 from sqlalchemy import Connection, select
 
 from bus.port import Bus
+from contracts.crash import reached
 from contracts.envelope import derive_id
 from contracts.errors import (
     ContractViolation,
@@ -148,7 +149,9 @@ class Client:
             answer_to=self._incarnation,
         )
         with self._answers.expect(start_of(run_id, start_id)) as answer:
+            reached("orchestrator.client.start.before")
             await self._bus.publish(wire.start(asked, self._clock()))
+            reached("orchestrator.client.start.after")
             outcome = await answer.within(wait, lambda: self._journalled(asked))
         return Receipt(run_id, outcome or "accepted")
 
@@ -226,9 +229,11 @@ class Client:
         message_id = (
             derive_id(verb, run_id, id) if id else derive_id(verb, run_id, self._incarnation, repr(at))
         )
+        reached("orchestrator.client.ask.before")
         await self._bus.publish(
             wire.request(verb, run_id, row.partition, data, id=message_id, at=at, workspace=workspace)
         )
+        reached("orchestrator.client.ask.after")
 
     async def _row(self, workspace: str, run_id: str) -> Any:
         columns = tables.runs.c

@@ -10,6 +10,7 @@ import structlog
 
 from bus.envelope import event_of
 from bus.port import EVENTS, Binding, Bus, Delivery, Outgoing, Queue, Subscription
+from contracts.crash import reached
 from contracts.envelope import Event
 from contracts.errors import (
     BusError,
@@ -89,7 +90,9 @@ class Correlator:
         while deliveries := await subscription.receive(_PREFETCH):
             try:
                 await self._forward(deliveries)
+                reached("orchestrator.correlator.ack.before")
                 await subscription.ack(deliveries)
+                reached("orchestrator.correlator.ack.after")
             except (BusError, StoreError) as error:
                 log.warning("events_postponed", size=len(deliveries), error=str(error))
                 await asyncio.sleep(_PAUSE)
@@ -112,9 +115,13 @@ class Correlator:
             except ContractError as error:
                 refused.append(self._refusal(delivery, event, error))
         if refused:
+            reached("orchestrator.correlator.refuse.before")
             await self._database.write(lambda connection: hold(connection, refused))
+            reached("orchestrator.correlator.refuse.after")
         if outgoing:
+            reached("orchestrator.correlator.forward.before")
             await self._bus.publish(*outgoing)
+            reached("orchestrator.correlator.forward.after")
 
     def _addressed(self, event: Event) -> list[Outgoing]:
         workspace = event.workspace or self._default_workspace

@@ -11,6 +11,7 @@ import orjson
 import structlog
 from pydantic import BaseModel
 
+from contracts.crash import reached
 from contracts.envelope import derive_id
 from contracts.errors import Retryable, Terminal
 from orchestrator.context import StepContext
@@ -136,8 +137,13 @@ async def _attempt(
 
 async def _call(function: StepFunction, context: StepContext) -> Any:
     if inspect.iscoroutinefunction(function):
-        return await function(context)
+        reached("orchestrator.executor.step.before")
+        result = await function(context)
+        reached("orchestrator.executor.step.after")
+        return result
+    reached("orchestrator.executor.thread.before")
     result = await asyncio.to_thread(function, context)
+    reached("orchestrator.executor.thread.after")
     return await result if inspect.isawaitable(result) else result
 
 

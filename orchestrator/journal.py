@@ -16,6 +16,7 @@ import orjson
 from sqlalchemy import Connection, select
 
 from bus.port import Message, Outgoing
+from contracts.crash import reached
 from contracts.errors import Fenced
 from orchestrator.facts import Fact
 from orchestrator.happenings import EventArrived
@@ -183,7 +184,9 @@ class Journal:
     async def unrouted(self, events: Iterable[tuple[str, str]]) -> None:
         """Note that nobody listened to these events: (source, id)."""
         rows = [{"source": source, "id": id, "routed": 0} for source, id in events]
+        reached("orchestrator.journal.unrouted.before")
         await self._database.write(lambda connection: update_rows(connection, tables.events, rows))
+        reached("orchestrator.journal.unrouted.after")
 
 
 def apply_commits(connection: Connection, commits: list[Commit]) -> list[Fenced | None]:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from contracts.crash import reached
 from contracts.errors import StoreError
 from orchestrator.clock import StoreClock
 from orchestrator.leases import Round, keep_leases, leave, release
@@ -90,7 +91,9 @@ class LeaseKeeper:
 
     async def hand_over(self, partitions: list[int]) -> None:
         """Give partitions up at once."""
+        reached("orchestrator.keeper.hand_over.before")
         await self._database.write(lambda connection: release(connection, self._owner, partitions))
+        reached("orchestrator.keeper.hand_over.after")
 
     async def stop(self) -> None:
         """End, and forget this process in the store."""
@@ -101,7 +104,9 @@ class LeaseKeeper:
             await asyncio.gather(self._task, return_exceptions=True)
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, 10.0)
+        reached("orchestrator.keeper.leave.before")
         await self._database.write(lambda connection: leave(connection, self._owner))
+        reached("orchestrator.keeper.leave.after")
 
     def _run_apart(self, keep: Callable[[], Awaitable[None]]) -> None:
         async def main() -> None:
@@ -125,6 +130,7 @@ class LeaseKeeper:
             asked = self._clock.steady()
             try:
                 async with asyncio.timeout(self._lease):
+                    reached("orchestrator.keeper.renew.before")
                     round = await database.write(
                         lambda connection: keep_leases(
                             connection,
@@ -135,6 +141,7 @@ class LeaseKeeper:
                             leaving=self._leaving,
                         )
                     )
+                    reached("orchestrator.keeper.renew.after")
             except (StoreError, TimeoutError) as error:
                 log.warning("leases_not_renewed", owner=self._owner, error=str(error) or type(error).__name__)
             else:

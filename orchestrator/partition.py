@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import structlog
 
 from bus.port import Bus, Delivery, Outgoing, Subscription
+from contracts.crash import reached
 from contracts.errors import BusError, Fenced, MalformedMessage, StoreError
 from orchestrator import wire
 from orchestrator.announcer import Announcer
@@ -144,8 +145,6 @@ class Partition:
         while deliveries := await subscription.receive(self._shop.prefetch):
             self._inbox.delivered(deliveries)
 
-    # --- the loop -----------------------------------------------------------------------------
-
     async def _work(self) -> None:
         while True:
             arrivals, published = await self._inbox.take(self._shop.prefetch)
@@ -186,8 +185,12 @@ class Partition:
                 commit = Commit(self.number, self.epoch, next(self._commits))
                 unfit = MalformedMessage(f"it can't be taken: {message}")
                 commit.refused.append(refusal(arrival.delivery, unfit, self._shop.clock(), workspace=""))
+                reached("orchestrator.partition.refuse.before")
                 await self._shop.journal.commit(commit)
+                reached("orchestrator.partition.refuse.after")
+                reached("orchestrator.partition.refused.before")
                 await self._subscription.ack([arrival.delivery])
+                reached("orchestrator.partition.refused.after")
             elif isinstance(arrival.happening, StepFinished):
                 # The work is done and its result can't be kept: the step has failed, visibly.
                 done = arrival.happening
@@ -285,7 +288,9 @@ class Partition:
         while not commit.empty:
             await self._wait_for_the_lease()
             try:
+                reached("orchestrator.partition.commit.before")
                 await self._shop.journal.commit(commit)
+                reached("orchestrator.partition.commit.after")
                 return
             except Fenced:
                 raise
@@ -313,11 +318,15 @@ class Partition:
         self._forget(batch)
         if later:
             queue = wire.partition_queue(self.number).name
+            reached("orchestrator.partition.later.before")
             await shop.bus.publish(
                 *(Outgoing(delivery.message, queue, delay=_OTHER_VERSION_PAUSE) for delivery in later)
             )
+            reached("orchestrator.partition.later.after")
         if deliveries and self._subscription is not None:
+            reached("orchestrator.partition.ack.before")
             await self._subscription.ack(deliveries)
+            reached("orchestrator.partition.ack.after")
 
     def _forget(self, batch: Batch) -> None:
         """A run that waits costs a row, not memory: what ended goes, and the longest unused."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from bus.port import EVENTS, Bus
+from contracts.crash import reached
 from contracts.errors import PublishFailed, StoreError, Unroutable
 from orchestrator.journal import Journal, Post
 
@@ -89,7 +90,9 @@ class Relay:
     async def _publish(self, batch: list[Post]) -> int:
         """How many from the front are settled."""
         try:
+            reached("orchestrator.relay.publish.before")
             await self._bus.publish(*(post.outgoing for post in batch))
+            reached("orchestrator.relay.publish.after")
             return len(batch)
         except PublishFailed as failure:
             errors = failure.errors

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from bus.port import Bus, Queue
+from contracts.crash import reached
 from contracts.errors import AntiphonError
 from orchestrator import wire
 from orchestrator.announcer import Announcer
@@ -114,7 +115,9 @@ class Orchestrator:
 
     async def start(self) -> None:
         """Join the others. Raises ConfigurationError when the store has another number of partitions."""
+        reached("orchestrator.runtime.make.before")
         await self._database.write(lambda connection: make_partitions(connection, self._partition_count))
+        reached("orchestrator.runtime.make.after")
         await self._bus.declare(*queues_of(self.catalog, self._partition_count))
         self._announcer.start()
         self._keeper.start()

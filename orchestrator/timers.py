@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
+from contracts.crash import reached
 from contracts.errors import StoreError
 from orchestrator.journal import Journal
 
@@ -90,4 +91,6 @@ class Timers:
                 continue
             due_at, run_id, name = heapq.heappop(self._heap)
             self._known.discard((run_id, name, due_at))
+            reached("orchestrator.timers.fire.before")
             self._fire(run_id, name)
+            reached("orchestrator.timers.fire.after")

@@ -7,6 +7,7 @@ import asyncio
 import structlog
 
 from bus.port import Delivery, Subscription
+from contracts.crash import reached
 from contracts.errors import BusError
 
 __all__ = ["Acks"]
@@ -36,7 +37,9 @@ class Acks:
         while self._done:
             batch, self._done = self._done, []
             try:
+                reached("reactors.acks.ack.before")
                 await self._subscription.ack(batch)
+                reached("reactors.acks.ack.after")
             except BusError as error:
                 # The broker delivers them again, and the inbox stops them: they are settled.
                 self._log.info("ack not taken; the repeats will be recognised", error=str(error))

@@ -8,6 +8,7 @@ import structlog
 from pydantic import BaseModel
 
 from bus.port import Delivery, Message, Outgoing
+from contracts.crash import reached
 from contracts.envelope import Event, derive_id
 from contracts.errors import BusError, ContractError, PublishFailed, Unroutable
 from reactors.attempt import attempt
@@ -52,7 +53,10 @@ class ServiceDesk(Desk):
             reply = Reply.failed(reply)
         else:
             settlement = Settlement(claim.key, claimed, claim.letter, "done", reply=reply.as_text())
-        if not await self.settle(settlement):
+        reached("reactors.answering.settle.before")
+        kept = await self.settle(settlement)
+        reached("reactors.answering.settle.after")
+        if not kept:
             return  # whoever has the claim now answers
         problem = reply.error["message"][:400] if reply.error else None
         self.tell(event, settlement.status, attempt=_attempt(event), error=problem)
@@ -92,7 +96,10 @@ class ServiceDesk(Desk):
             node=context.node,
             attempt=context.attempt,
         )
-        return await handler.handler(event, context)
+        reached("reactors.answering.handle.before")
+        result = await handler.handler(event, context)
+        reached("reactors.answering.handle.after")
+        return result
 
     def _reply(self, handler: CommandHandler, outcome: Any) -> Reply | Failure:
         """What to answer and keep, or the failure, which is answered and not kept."""
@@ -127,7 +134,9 @@ class ServiceDesk(Desk):
     async def _send(self, out: Outgoing) -> bool:
         """False when it reached no queue. Raises BusError when it was not confirmed."""
         try:
+            reached("reactors.answering.reply.before")
             await self.means.bus.publish(out)
+            reached("reactors.answering.reply.after")
         except PublishFailed as failed:
             if isinstance(failed.errors.get(0), Unroutable):
                 return False

@@ -12,6 +12,7 @@ import orjson
 from sqlalchemy import Connection, Row, func, select
 
 from bus.port import DIRECT, Bus, Message, Outgoing
+from contracts.crash import reached
 from contracts.errors import LetterNotFound, LetterSettled, PublishFailed
 from contracts.registry import Registry
 from reactors.letter import ATTEMPT_HEADER, REDRIVE_HEADER
@@ -145,7 +146,10 @@ class DeadLetters:
     async def discard(self, workspace: str, *ids: str, actor: str, reason: str) -> int:
         """Give letters up for good; they stay to be seen. Returns how many; raises LetterNotFound."""
         now = self._database.now()
-        return await self._database.write(partial(_discard, workspace, ids, actor, reason, now))
+        reached("reactors.dead_letters.discard.before")
+        count = await self._database.write(partial(_discard, workspace, ids, actor, reason, now))
+        reached("reactors.dead_letters.discard.after")
+        return count
 
     async def _send(
         self, letters: Sequence[DeadLetter], actor: str, reason: str, *, target: str, bodies: dict[str, bytes]
@@ -157,9 +161,11 @@ class DeadLetters:
         if not letters:
             return
         now = self._database.now()
+        reached("reactors.dead_letters.announce.before")
         redrives = await self._database.write(
             lambda conn: _announce(conn, letters, actor, reason, target, bodies, now)
         )
+        reached("reactors.dead_letters.announce.after")
         for start in range(0, len(letters), CHUNK):
             chunk = letters[start : start + CHUNK]
             out = [
@@ -168,13 +174,17 @@ class DeadLetters:
             ]
             failed: PublishFailed | None = None
             try:
+                reached("reactors.dead_letters.redrive.before")
                 await self._bus.publish(*out)
+                reached("reactors.dead_letters.redrive.after")
             except PublishFailed as error:
                 failed = error
             sent = [
                 letter.id for index, letter in enumerate(chunk) if not failed or index not in failed.errors
             ]
+            reached("reactors.dead_letters.mark.before")
             await self._database.write(partial(_mark_redriven, sent, actor, reason, now))
+            reached("reactors.dead_letters.mark.after")
             if failed:
                 raise failed
 

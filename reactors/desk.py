@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from bus.port import DIRECT, Bus, Delivery, Message, Outgoing
+from contracts.crash import reached
 from contracts.envelope import Event
 from contracts.errors import BusError, StoreUnavailable
 from contracts.registry import Registry
@@ -134,7 +135,9 @@ class Desk(ABC):
 
     async def settle(self, settlement: Settlement) -> bool:
         """Settle, however long the store takes. False when another process has it now."""
+        reached("reactors.desk.settle.before")
         kept: bool = await self.waiting_for_store(lambda: self.means.inbox.settle(settlement), "settle")
+        reached("reactors.desk.settle.after")
         if not kept:
             self.log.warning(
                 "claim lost: the attempt took longer than this process was seen alive; not settled",
@@ -148,7 +151,9 @@ class Desk(ABC):
         if attempt is not None:
             headers[ATTEMPT_HEADER] = attempt
         out = Outgoing(replace(message, headers=headers), self.queue, DIRECT, delay=delay)
+        reached("reactors.desk.send_back.before")
         await patiently(lambda: self.means.bus.publish(out), BusError, what="send back", rng=self.means.rng)
+        reached("reactors.desk.send_back.after")
 
     async def waiting_for_store(self, call: Callable[[], Any], what: str) -> Any:
         """The result of a call to the store, once it answers."""
@@ -182,7 +187,9 @@ class Desk(ABC):
         settlement = Settlement(claim.key, claimed, claim.letter, "returned")
         try:
             async with asyncio.timeout(RETURN_TIMEOUT):
+                reached("reactors.desk.give_back.before")
                 await self.means.inbox.settle(settlement)
+                reached("reactors.desk.give_back.after")
         except (TimeoutError, StoreUnavailable) as error:
             self.log.warning("claim not given back; it lapses with this process", error=str(error))
 

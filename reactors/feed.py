@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import structlog
 
+from contracts.crash import reached
 from contracts.errors import StoreError
 from store.live.port import Live
 
@@ -55,7 +56,9 @@ class Feed:
 
     async def _append(self, feed: str, entries: list[bytes]) -> None:
         try:
+            reached("reactors.feed.tell.before")
             await self._live.append(feed, *entries)
+            reached("reactors.feed.tell.after")
         except StoreError as error:
             if not self._away:
                 self._log.warning("live feed away; entries are dropped until it is back", error=str(error))

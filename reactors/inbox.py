@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, tuple_
 
+from contracts.crash import reached
 from reactors.claims import Claim, Claimed, Crashed, Held, Key, Settled, Suspected, Verdict
 from reactors.failure import Failure
 from reactors.letter import letter_id
@@ -45,7 +46,10 @@ class Inbox:
 
     async def claim(self, claim: Claim) -> Verdict:
         """Ask for the right to attempt this message. Raises StoreUnavailable; asking again is harmless."""
-        return await self._claims.submit(claim)
+        reached("reactors.inbox.claim.before")
+        verdict = await self._claims.submit(claim)
+        reached("reactors.inbox.claim.after")
+        return verdict
 
     async def settle(self, settlement: Settlement) -> bool:
         """Record how an attempt ended; False when the claim was lost to another process meanwhile.

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import structlog
 from sqlalchemy import Connection, select
 
+from contracts.crash import reached
 from contracts.errors import StoreError
 from store.bulk import insert_rows
 from store.database import Database
@@ -41,7 +42,9 @@ class Presence:
 
     async def start(self) -> None:
         """Returns once this process is seen. Raises StoreUnavailable."""
+        reached("reactors.presence.first.before")
         await self._database.write(self._first(self._database))
+        reached("reactors.presence.first.after")
         if self._url is None:
             self._task = asyncio.create_task(self._beat_on(self._database), name="antiphon-presence")
         else:
@@ -62,7 +65,9 @@ class Presence:
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, TTL)
         try:
+            reached("reactors.presence.last.before")
             await self._database.write(self._beat(self._database, ttl=0.0))
+            reached("reactors.presence.last.after")
         except StoreError as error:
             self._log.warning("could not sign off; seen alive a little longer", error=str(error))
 
@@ -83,7 +88,9 @@ class Presence:
         missed = False
         while not self._stopped.is_set():
             try:
+                reached("reactors.presence.beat.before")
                 await database.write(self._beat(database, ttl=TTL))
+                reached("reactors.presence.beat.after")
                 if missed:
                     self._log.info("heartbeat back")
                 missed = False

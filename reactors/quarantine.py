@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy import Connection, select
 
 from bus.port import Message
+from contracts.crash import reached
 from contracts.envelope import derive_id
 from reactors.intake import Refused
 from reactors.text import headers_json, storable
@@ -30,7 +31,9 @@ class Quarantine:
 
     async def put(self, queue: str, message: Message, refused: Refused) -> None:
         """Keep a message; again is harmless. Raises StoreUnavailable."""
+        reached("reactors.quarantine.put.before")
         await self._group.submit(_row(queue, message, refused))
+        reached("reactors.quarantine.put.after")
         self._log.warning(
             "message quarantined",
             queue=queue,

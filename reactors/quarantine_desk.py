@@ -10,6 +10,7 @@ import orjson
 from sqlalchemy import Connection, select
 
 from bus.port import DIRECT, Bus, Message, Outgoing
+from contracts.crash import reached
 from contracts.errors import NotQuarantined, PublishFailed, QuarantineSettled
 from store.audit import append_audit
 from store.database import Database
@@ -53,7 +54,9 @@ class QuarantineDesk:
         out = [Outgoing(one.message, one.queue, DIRECT) for one in held]
         failed: PublishFailed | None = None
         try:
+            reached("reactors.quarantine_desk.release.before")
             await self._bus.publish(*out)
+            reached("reactors.quarantine_desk.release.after")
         except PublishFailed as error:
             failed = error
         except BaseException:
@@ -97,11 +100,16 @@ class QuarantineDesk:
             _set(conn, [one.id for one in found], status)
             return found
 
-        return await self._database.write(settle)
+        reached("reactors.quarantine_desk.settle.before")
+        held = await self._database.write(settle)
+        reached("reactors.quarantine_desk.settle.after")
+        return held
 
     async def _mark(self, ids: Sequence[str], status: str) -> None:
         """Only what is still being released: it may have been refused, and held, again meanwhile."""
+        reached("reactors.quarantine_desk.mark.before")
         await self._database.write(lambda conn: _set(conn, ids, status, only=RELEASING))
+        reached("reactors.quarantine_desk.mark.after")
 
 
 def _find(conn: Connection, workspaces: Sequence[str], id: str) -> _Held:

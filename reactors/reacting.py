@@ -5,6 +5,7 @@ from __future__ import annotations
 import structlog
 
 from bus.envelope import publication
+from contracts.crash import reached
 from contracts.envelope import Event
 from contracts.errors import BusError, ContractError, PublishFailed, Unroutable
 from reactors.attempt import attempt
@@ -69,14 +70,19 @@ class ReactorDesk(Desk):
             event_id=event.id,
             attempt=context.attempt,
         )
-        return await self._reactor.handler(event, context)
+        reached("reactors.reacting.handle.before")
+        result = await self._reactor.handler(event, context)
+        reached("reactors.reacting.handle.after")
+        return result
 
     async def _publish(self, events: list[Event]) -> list[tuple[Event, bool]] | Failure:
         """Each event with whether anybody listens to it."""
         errors: dict[int, BusError] = {}
         if events:
             try:
+                reached("reactors.reacting.emit.before")
                 await self.means.bus.publish(*[publication(event) for event in events])
+                reached("reactors.reacting.emit.after")
             except PublishFailed as failed:
                 errors = failed.errors
                 others = [error for error in errors.values() if not isinstance(error, Unroutable)]
@@ -97,7 +103,9 @@ class ReactorDesk(Desk):
 
     async def _settle_done(self, done: Settlement) -> Failure | None:
         try:
+            reached("reactors.reacting.settle.before")
             kept = await self.settle(done)
+            reached("reactors.reacting.settle.after")
         except Exception as error:  # the handler's own SQL, which may fail in any way; nothing was kept
             return Failure.of(error)
         if kept:
@@ -125,7 +133,10 @@ class ReactorDesk(Desk):
         settlement = Settlement(
             claim.key, claimed, claim.letter, "dead" if gives_up else "retrying", failure=failure, delay=delay
         )
-        if not await self.settle(settlement):
+        reached("reactors.reacting.fail.before")
+        kept = await self.settle(settlement)
+        reached("reactors.reacting.fail.after")
+        if not kept:
             return
         self.tell(event, status, attempt=claimed.attempt, error=failure.message[:400])
         if not gives_up:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from contracts.crash import reached
 from contracts.errors import ConfigurationError, StoreUnavailable
 from store.postgres_tls import take_tls
 
@@ -157,7 +158,9 @@ class _Transaction(Generic[T]):
         with connection.begin() as transaction:
             result = self._work(connection)
             self.committing = True
+            reached("store.postgres.commit.before")
             transaction.commit()
+            reached("store.postgres.commit.after")
         return result
 
 

@@ -20,6 +20,7 @@ from sqlalchemy.engine import Engine as SyncEngine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
 
+from contracts.crash import reached
 from contracts.errors import ConfigurationError, StoreUnavailable
 
 __all__ = ["SqliteEngine"]
@@ -120,8 +121,12 @@ class SqliteEngine:
 def _in_transaction(engine: SyncEngine, work: Callable[[Connection], T]) -> T:
     with engine.connect() as connection:
         try:
-            with connection.begin():
-                return work(connection)
+            with connection.begin() as transaction:
+                result = work(connection)
+                reached("store.sqlite.commit.before")
+                transaction.commit()
+                reached("store.sqlite.commit.after")
+            return result
         except DBAPIError as error:
             if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR:
                 connection.invalidate()  # what it holds of the file may be wrong: open it afresh

@@ -19,7 +19,7 @@ from contracts.errors import ConfigurationError
 __all__ = ["PREFIX", "TEST_PREFIX", "Settings", "variable", "without_password"]
 
 PREFIX = "ANTIPHON_"
-TEST_PREFIX = "ANTIPHON_TEST_"  # what the tests read; no role does
+TEST_PREFIX = "ANTIPHON_TEST_"  # what tests read, and contracts.crash, which they arm; no setting
 
 
 def variable(field: str) -> str:

@@ -23,6 +23,7 @@ from bus.embedded.storage import Storage
 from bus.embedded.subscription import EmbeddedSubscription
 from bus.port import DIRECT, Delivery, Message, Outgoing, Queue, QueueStats
 from bus.routing import check_outgoing, check_queue
+from contracts.crash import reached
 from contracts.errors import BusError, BusUnavailable, ConfigurationError, PublishFailed, Unroutable
 
 __all__ = ["EmbeddedBus"]
@@ -69,7 +70,9 @@ class EmbeddedBus:
         if self._lock is not None:
             self._lock.take()
         try:
+            reached("bus.embedded.bus.tables.before")
             await self._storage.write(tables.metadata.create_all)
+            reached("bus.embedded.bus.tables.after")
             self._remember(*await self._storage.read(_load))
         except BaseException:
             if self._lock is not None:
@@ -125,7 +128,9 @@ class EmbeddedBus:
         ]
 
         if fresh or bound:
+            reached("bus.embedded.bus.declare.before")
             await self._storage.write(partial(_save, fresh, bound))
+            reached("bus.embedded.bus.declare.after")
         for name, single_active in lines.items():
             self._add_line(name, single_active=single_active)
         for row in bound:

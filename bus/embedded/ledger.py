@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, update
 
 from bus.embedded.storage import Storage
 from bus.embedded.tables import messages
+from contracts.crash import reached
 from contracts.errors import BusUnavailable
 
 __all__ = ["Ledger"]
@@ -139,7 +140,9 @@ class Ledger:
         self._hurry.clear()
         page, self._page = self._page, _Page()
         try:
+            reached("bus.embedded.ledger.write.before")
             await self._storage.write(page.write)
+            reached("bus.embedded.ledger.write.after")
         except Exception as error:
             _log.warning("the embedded bus could not write to its database: %s", error)
             failure = BusUnavailable(f"the embedded bus could not write to its database: {error}")

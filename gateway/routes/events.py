@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from bus.envelope import publication
+from contracts.crash import reached
 from contracts.envelope import STRUCTURED, Event
 from contracts.errors import ForgedMessage, LiveUnavailable, PublishFailed, StoreError, Unroutable
 from gateway.auth import Principal, may
@@ -148,7 +149,9 @@ async def stream(
 async def _publish(platform: Platform, event: Event) -> bool:
     """Whether anybody listens. Raises BusError when the broker has not confirmed it."""
     try:
+        reached("gateway.routes.events.publish.before")
         await platform.bus.publish(publication(event))
+        reached("gateway.routes.events.publish.after")
     except ForgedMessage as forged:
         # What the gateway's own key may not say, no API key may: another's source, the platform's types.
         raise Problem("forbidden", f"The gateway may not sign this: {forged}.") from forged
@@ -173,7 +176,9 @@ async def _record(platform: Platform, event: Event, routed: bool) -> None:
         "routed": int(routed),
     }
     try:
+        reached("gateway.routes.events.record.before")
         await platform.database.write(lambda conn: insert_rows(conn, events, [row], on_conflict="ignore"))
+        reached("gateway.routes.events.record.after")
     except StoreError as error:
         # The broker has it, so it is accepted; refusing now would make the client send it twice.
         log.warning("a published event could not be recorded", event_id=event.id, error=str(error))
@@ -187,6 +192,8 @@ async def _record(platform: Platform, event: Event, routed: bool) -> None:
         "at": at,
     }
     try:
+        reached("gateway.routes.events.tell.before")
         await platform.live.append(f"ws/{event.workspace}", orjson.dumps(entry))
+        reached("gateway.routes.events.tell.after")
     except LiveUnavailable as error:
         log.info("a published event is missing in the live feed", event_id=event.id, error=str(error))

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from contracts.crash import reached
 from contracts.envelope import timestamp
 from gateway.audit import record
 from gateway.auth import ROLES, Principal, may
@@ -118,7 +119,9 @@ async def revoke(request: Request, key_id: str, who: Admin) -> Response:
         raise Problem("key-not-found", f"This workspace has no key {key_id[:80]!r}.")
     await record(platform, who, "key.revoke", f"key/{key_id}")
     at = platform.clock()
+    reached("gateway.routes.keys.revoke.before")
     await platform.database.write(lambda conn: revoke_key(conn, who.workspace, key_id, at))
+    reached("gateway.routes.keys.revoke.after")
     gateway.keyring.forget(key_id)
     return Response(status_code=204)
 
