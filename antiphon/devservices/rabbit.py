@@ -10,6 +10,7 @@ import secrets
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -71,9 +72,30 @@ class Rabbit:
         finally:
             # A broker that the test left stopped keeps the vhost in a folder that is thrown away with it.
             with contextlib.suppress(ConnectionRefusedError):
-                self._manage("DELETE", f"/api/vhosts/{name}")
+                self._manage("DELETE", f"/api/vhosts/{name}", patience=0.0)
 
-    def _manage(self, method: str, path: str, body: bytes = b"") -> bytes:
+    def _manage(self, method: str, path: str, body: bytes = b"", *, patience: float = 15.0) -> bytes:
+        """Ask the management API, again for that many seconds while the node may still be starting.
+
+        Its listener is there before its users and its store are, so that early requests meet 401 and 5xx.
+        Raises ServiceUnavailable with its last answer, or the OSError of the last attempt.
+        """
+        ends = time.monotonic() + patience
+        while True:
+            over = time.monotonic() >= ends
+            try:
+                status, text = self._ask(method, path, body)
+            except (OSError, http.client.HTTPException):
+                if over:
+                    raise
+            else:
+                if status < 300:
+                    return text
+                if over or not (status == 401 or status >= 500):
+                    raise ServiceUnavailable(f"RabbitMQ answered {status} to {method} {path}: {text[:200]!r}")
+            time.sleep(0.1)
+
+    def _ask(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         if self.management_url is None:
             raise ServiceUnavailable(
                 "a fresh vhost needs RabbitMQ's management API: set ANTIPHON_TEST_MANAGEMENT_URL (http://host:15672)"
@@ -89,12 +111,9 @@ class Rabbit:
         try:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
-            text = answer.read()
+            return answer.status, answer.read()
         finally:
             connection.close()
-        if answer.status >= 300:
-            raise ServiceUnavailable(f"RabbitMQ answered {answer.status} to {method} {path}: {text[:200]!r}")
-        return text
 
 
 class RemoteRabbit(RemoteService, Rabbit):
