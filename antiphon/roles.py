@@ -12,6 +12,7 @@ import structlog
 from antiphon.app import App
 from antiphon.listening import listening
 from antiphon.rooms import Rooms
+from antiphon.settings import Settings
 from antiphon.tls import database_url
 from contracts.crash import reached
 from gateway.app import create_gateway, end_streams
@@ -144,7 +145,7 @@ async def serving(app: App, rooms: Rooms) -> AsyncIterator[Address]:
         dev_key=key_file,
     )
     http = create_gateway(platform)
-    mount(http, platform)
+    mount(http, platform, pepper=_pepper(settings))
     presence = Presence(
         rooms.database,
         url=None if rooms.open_own is None else database_url(settings),
@@ -163,6 +164,17 @@ async def serving(app: App, rooms: Rooms) -> AsyncIterator[Address]:
     finally:
         await presence.stop()
         await client.close()
+
+
+def _pepper(settings: Settings) -> bytes:
+    if settings.session_secret is not None:
+        return settings.session_secret.get_secret_value().encode()
+    if not settings.loopback:
+        log.warning(
+            "session_secret_unset",
+            hint="who can read the table of keys could sign in to the dashboard: set ANTIPHON_SESSION_SECRET",
+        )
+    return b""
 
 
 async def _keys(rooms: Rooms) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from antiphon.settings.document import as_markdown
-from antiphon.settings.model import Settings, variable, without_password
+from antiphon.settings.model import Settings
+from antiphon.settings.words import variable, without_password
 
 __all__ = ["Settings", "as_markdown", "variable", "without_password"]

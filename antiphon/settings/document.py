@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic_core import PydanticUndefined
 
-from antiphon.settings.model import Settings, variable
+from antiphon.settings.model import Settings
+from antiphon.settings.words import variable
 
 __all__ = ["as_markdown"]
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import os
-import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
@@ -14,23 +11,16 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from antiphon.settings.words import PREFIX, in_words, shown, unknown_variables, variable
 from contracts.errors import ConfigurationError
 
-__all__ = ["PREFIX", "TEST_PREFIX", "Settings", "variable", "without_password"]
+__all__ = ["SCHEMES", "Settings"]
 
-PREFIX = "ANTIPHON_"
-TEST_PREFIX = "ANTIPHON_TEST_"  # what tests read, and contracts.crash, which they arm; no setting
-
-
-def variable(field: str) -> str:
-    """The environment variable of a field."""
-    return f"{PREFIX}{field.upper()}"
-
-
-def without_password(url: str) -> str:
-    """The URL as it may be shown: its password, and what a query may hide, as ``***``."""
-    hidden = re.sub(r"(?<=://)([^/?#@\s]*?):[^/?#\s]*@", r"\1:***@", url)
-    return re.sub(r"(?i)((?:password|passwd|token|secret|key)=)[^&#\s]*", r"\1***", hidden)
+SCHEMES: dict[str, tuple[str, ...]] = {
+    "database_url": ("sqlite", "postgresql", "postgresql+asyncpg"),
+    "amqp_url": ("amqp", "amqps"),
+    "redis_url": ("redis", "rediss", "unix"),
+}
 
 
 class Settings(BaseSettings):
@@ -156,6 +146,13 @@ class Settings(BaseSettings):
         "on loopback a development key is made at the first start; anywhere else the gateway does not start "
         "without a key.",
     )
+    session_secret: SecretStr | None = Field(
+        None,
+        min_length=24,
+        description="Signs the dashboard's sessions together with the digest of the key that signed in; the "
+        "same on every gateway, at least 24 characters, another one ends all sessions. Unset: the digest "
+        "alone, and whoever can read the table of keys could make one: set it anywhere but on loopback.",
+    )
     max_body_bytes: int = Field(
         1_048_576,
         ge=1_024,
@@ -208,7 +205,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_variables(cls, values: Any) -> Any:
-        problems = unknown_variables(os.environ)
+        problems = unknown_variables(os.environ, cls.model_fields)
         if problems:
             raise ConfigurationError("\n".join(problems))
         return values
@@ -265,7 +262,7 @@ class Settings(BaseSettings):
         try:
             return cls(**given)
         except ValidationError as error:
-            raise ConfigurationError("\n".join(_in_words(error))) from None
+            raise ConfigurationError("\n".join(in_words(error))) from None
 
     @property
     def development_key_file(self) -> Path:
@@ -290,7 +287,7 @@ class Settings(BaseSettings):
     def shown(self) -> dict[str, Any]:
         """Every setting as it may be logged: passwords and keys as ``***``."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
-        return {name: _shown(value) for name, value in values.items()}
+        return {name: shown(value) for name, value in values.items()}
 
     def environment(self) -> dict[str, str]:
         """The variables of a process that is to run with the same settings. Holds secrets."""
@@ -305,41 +302,3 @@ class Settings(BaseSettings):
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in self.shown().items())})"
 
     __str__ = __repr__
-
-
-SCHEMES: dict[str, tuple[str, ...]] = {
-    "database_url": ("sqlite", "postgresql", "postgresql+asyncpg"),
-    "amqp_url": ("amqp", "amqps"),
-    "redis_url": ("redis", "rediss", "unix"),
-}
-
-
-def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """One line for each ANTIPHON_* variable that is no setting, with the one that may have been meant."""
-    known = {variable(name).removeprefix(PREFIX): variable(name) for name in Settings.model_fields}
-    problems = []
-    for name in sorted(environ):
-        upper = name.upper()
-        if not upper.startswith(PREFIX) or upper.startswith(TEST_PREFIX) or upper in known.values():
-            continue
-        close = difflib.get_close_matches(upper.removeprefix(PREFIX), known, n=1)
-        hint = f"did you mean {known[close[0]]}?" if close else "docs/settings.md lists every setting"
-        problems.append(f"{name} is no setting of Antiphon: {hint}")
-    return problems
-
-
-def _shown(value: Any) -> Any:
-    if isinstance(value, SecretStr):
-        return "***"
-    if isinstance(value, Path):
-        return str(value)
-    return without_password(value) if isinstance(value, str) else value
-
-
-def _in_words(error: ValidationError) -> list[str]:
-    lines = []
-    for problem in error.errors(include_url=False, include_input=False, include_context=False):
-        message = problem["msg"].removeprefix("Value error, ")
-        place = ".".join(str(part) for part in problem["loc"])
-        lines.append(f"{variable(place)}: {message}" if place else message)
-    return lines

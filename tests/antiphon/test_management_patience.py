@@ -29,7 +29,7 @@ def management(answers: list[int]) -> Iterator[tuple[RemoteRabbit, list[str]]]:
                 self.send_header("content-length", "0")
                 self.end_headers()
 
-        do_PUT = do_DELETE = answer  # noqa: N815  # http.server's names
+        do_PUT = do_DELETE = answer  # http.server's names
 
         def log_message(self, format: str, *arguments: object) -> None:
             """Not on the test's output."""
