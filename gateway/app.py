@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
+from gateway.admission import Admission, Admit
 from gateway.auth import Keyring
 from gateway.gateway import Gateway
 from gateway.handlers import install
@@ -36,6 +37,12 @@ def create_gateway(platform: Platform) -> FastAPI:
     """The gateway over this platform. Nothing is started or closed here: that is the caller's."""
     app = FastAPI(title="Antiphon", docs_url=None, redoc_url=None, telemetry={"tracing": False})
     latency = Latency()
+    admission = Admission(
+        platform.client.unstarted,
+        most=platform.max_waiting,
+        most_unstarted=platform.max_unstarted,
+        longest=platform.longest_unstarted,
+    )
     app.state.gateway = Gateway(
         platform=platform,
         dead_letters=DeadLetters(platform.database, platform.bus, platform.registry),
@@ -51,11 +58,13 @@ def create_gateway(platform: Platform) -> FastAPI:
         ),
         streams=Streams(platform.max_streams),
         latency=latency,
+        admission=admission,
     )
     for part in (runs, actions, flows, events, stories, dead_letters, quarantine, keys, health, metrics):
         app.include_router(part.router)
     install(app)
     app.add_middleware(BodyLimit, most=platform.max_body_bytes)
+    app.add_middleware(Admit, admission=admission, most_body=platform.max_body_bytes)
     app.add_middleware(Observe, latency=latency)
     describe(app, platform)
     return app

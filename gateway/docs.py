@@ -12,7 +12,7 @@ from gateway.problems import KINDS, PROBLEM_JSON, URN
 __all__ = ["IDEMPOTENCY", "LAST_EVENT_ID", "PREFER", "ProblemError", "ProblemView", "answers", "json_body"]
 
 # What any operation that needs a key can answer.
-_ALWAYS = ("unauthenticated", "forbidden", "too-many-requests", "internal", "store-unavailable")
+_ALWAYS = ("unauthenticated", "forbidden", "too-many-requests", "internal", "store-unavailable", "overloaded")
 
 IDEMPOTENCY: Mapping[str, Any] = {
     "name": "Idempotency-Key",

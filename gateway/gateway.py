@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from gateway.admission import Admission
 from gateway.auth import Keyring
 from gateway.limits import RateLimit
 from gateway.observe import Latency
@@ -27,6 +28,7 @@ class Gateway:
     refusals: RateLimit
     streams: Streams
     latency: Latency
+    admission: Admission
 
 
 def gateway_of(request: Request) -> Gateway:

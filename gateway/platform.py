@@ -52,6 +52,9 @@ class Platform:
     requests_per_second: float = 5_000.0
     request_burst: float = 10_000.0
     max_streams: int = 500
+    max_waiting: int = 2_000
+    max_unstarted: int = 10_000
+    longest_unstarted: float = 30.0
     longest_wait: float = 30.0
     start_wait: float = 5.0
     key_cache_seconds: float = 2.0

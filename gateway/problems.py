@@ -60,6 +60,7 @@ KINDS: Mapping[str, Kind] = {
     "bus-unavailable": Kind(503, "The bus can't be reached"),
     "store-unavailable": Kind(503, "The store can't be reached"),
     "live-unavailable": Kind(503, "The live feed can't be reached"),
+    "overloaded": Kind(503, "Too much waits already"),
     "too-many-streams": Kind(503, "Too many streams are open"),
 }
 

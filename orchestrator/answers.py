@@ -14,7 +14,7 @@ from contracts.errors import FeedTrimmed, LiveUnavailable
 from orchestrator.announcer import answers_feed
 from store.live.port import Live
 
-__all__ = ["Answer", "Answers", "start_of"]
+__all__ = ["Answer", "Answers", "run_of", "start_of"]
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +24,11 @@ _FIRST_LOOK, _LONGEST_LOOK = 0.25, 1.0  # seconds between looks into the journal
 def start_of(run_id: str, start_id: str) -> str:
     """What to expect about a start. Workspaces may choose the same ``start_id``; the run differs."""
     return f"{run_id} {start_id}"
+
+
+def run_of(id: str) -> str:
+    """The run that ``start_of`` named."""
+    return id.partition(" ")[0]
 
 
 class Answer:
@@ -50,8 +55,11 @@ class Answer:
 class Answers:
     """What is told to one process: the outcomes of its starts, and the ends of the runs it started."""
 
-    def __init__(self, live: Live, incarnation: str) -> None:
+    def __init__(
+        self, live: Live, incarnation: str, *, started: Callable[[str], None] = lambda id: None
+    ) -> None:
         self._live = live
+        self._started = started  # told of each start's outcome, whether anybody still waits for it or not
         self._feed = answers_feed(incarnation)
         self._expected: dict[str, set[Answer]] = {}
         self._listener: asyncio.Task[None] | None = None
@@ -92,6 +100,7 @@ class Answers:
     def _hear(self, entry: dict[str, Any]) -> None:
         if "start_id" in entry:
             id, told = start_of(entry["run_id"], entry["start_id"]), entry["outcome"]
+            self._started(id)
         else:
             id, told = entry.get("ended", ""), True
         for answer in self._expected.get(id, ()):

@@ -30,6 +30,7 @@ from orchestrator.flow import Flow, run_id_of
 from orchestrator.happenings import StartRequested
 from orchestrator.operators import undone_before
 from orchestrator.outcomes import rerun_id
+from orchestrator.unstarted import Unstarted
 from store import tables
 from store.bulk import select_rows
 from store.database import Database
@@ -72,7 +73,8 @@ class Client:
         self._incarnation = incarnation
         self._partitions = partitions
         self._clock = clock
-        self._answers = Answers(live, incarnation)
+        self.unstarted = Unstarted(database.group_read(_standings).submit)
+        self._answers = Answers(live, incarnation, started=self.unstarted.answered)
         self._standing = database.group_read(_standings)
 
     @property
@@ -91,9 +93,11 @@ class Client:
     async def start_listening(self) -> None:
         """Listen for answers."""
         await self._answers.start()
+        self.unstarted.start()
 
     async def close(self) -> None:
         """Listen no more."""
+        await self.unstarted.close()
         await self._answers.close()
 
     def key_of(self, flow: str, input: Any) -> str:
@@ -148,11 +152,15 @@ class Client:
             traceparent=traceparent,
             answer_to=self._incarnation,
         )
-        with self._answers.expect(start_of(run_id, start_id)) as answer:
-            reached("orchestrator.client.start.before")
-            await self._bus.publish(wire.start(asked, self._clock()))
-            reached("orchestrator.client.start.after")
+        id = start_of(run_id, start_id)
+        with self._answers.expect(id) as answer:
+            with self.unstarted.handing_over(id):
+                reached("orchestrator.client.start.before")
+                await self._bus.publish(wire.start(asked, self._clock()))
+                reached("orchestrator.client.start.after")
             outcome = await answer.within(wait, lambda: self._journalled(asked))
+            if outcome is not None:
+                self.unstarted.answered(id)
         return Receipt(run_id, outcome or "accepted")
 
     async def ended(self, run_id: str, timeout: float) -> bool:

@@ -19,6 +19,7 @@ from orchestrator.effects import Dispatch
 from orchestrator.flow import Flow
 from orchestrator.happenings import StepFailed, StepFinished
 from orchestrator.nodes import Command, StepFunction
+from orchestrator.room import Room
 from orchestrator.run import Run
 
 __all__ = ["Executor", "Report"]
@@ -38,12 +39,17 @@ class Executor:
 
     def __init__(self, *, most: int = 1000) -> None:
         self._slots = asyncio.Semaphore(most)
+        self._room = Room(2 * most)  # as many again wait for a slot; more would be memory and no progress
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     @property
     def at_work(self) -> int:
         """How many attempts are in hand."""
         return len(self._tasks)
+
+    async def room(self) -> None:
+        """Return once there is room for more; attempts end by themselves, at the latest by their timeout."""
+        await self._room.wait()
 
     def works_for(self, run_ids: Container[str]) -> bool:
         """Whether any attempt of these runs is in hand."""
@@ -75,6 +81,7 @@ class Executor:
         )
         task = asyncio.create_task(self._run(function, context, order, report))
         self._tasks[run.id, order.node] = task
+        self._room.note(len(self._tasks))
         task.add_done_callback(lambda done: self._forget((run.id, order.node), done))
 
     def abandon(self, run_id: str, node: str) -> None:
@@ -82,6 +89,7 @@ class Executor:
         task = self._tasks.pop((run_id, node), None)
         if task is not None:
             task.cancel()
+            self._room.note(len(self._tasks))
 
     async def stop(self, grace: float) -> None:
         """Let what is at work end for ``grace`` seconds, then cancel it; nothing more is reported."""
@@ -95,6 +103,7 @@ class Executor:
     def _forget(self, key: tuple[str, str], done: asyncio.Task[None]) -> None:
         if self._tasks.get(key) is done:
             del self._tasks[key]
+            self._room.note(len(self._tasks))
 
     async def _run(
         self, function: StepFunction, context: StepContext, order: Dispatch, report: Report

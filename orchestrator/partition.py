@@ -32,6 +32,7 @@ from orchestrator.inbox import Arrival, Inbox, refusal
 from orchestrator.journal import Commit, Journal, Knowledge, Question
 from orchestrator.reconciler import Reconciler
 from orchestrator.relay import Relay
+from orchestrator.room import forget
 from orchestrator.run import Run
 from orchestrator.timers import Timers
 from orchestrator.turn import Rules
@@ -142,11 +143,17 @@ class Partition:
         self._inbox.happened(run_id, TimerFired(name))
 
     async def _receive(self, subscription: Subscription) -> None:
-        while deliveries := await subscription.receive(self._shop.prefetch):
+        while True:
+            # What can't be begun stays with the broker, which keeps it on disk.
+            await self._shop.executor.room()
+            deliveries = await subscription.receive(self._shop.prefetch)
+            if not deliveries:
+                return
             self._inbox.delivered(deliveries)
 
     async def _work(self) -> None:
         while True:
+            await self._relay.room()  # neither memory nor the outbox grows while the broker takes nothing
             arrivals, published = await self._inbox.take(self._shop.prefetch)
             try:
                 try:
@@ -315,7 +322,7 @@ class Partition:
         if not self._draining:
             for run, flow, order in batch.dispatches:
                 shop.executor.dispatch(run, flow, order, self.report)
-        self._forget(batch)
+        forget(self._runs, batch.changes, _MOST_IN_MEMORY)
         if later:
             queue = wire.partition_queue(self.number).name
             reached("orchestrator.partition.later.before")
@@ -327,22 +334,6 @@ class Partition:
             reached("orchestrator.partition.ack.before")
             await self._subscription.ack(deliveries)
             reached("orchestrator.partition.ack.after")
-
-    def _forget(self, batch: Batch) -> None:
-        """A run that waits costs a row, not memory: what ended goes, and the longest unused."""
-        for run_id in batch.changes:
-            run = self._runs.get(run_id)
-            if run is None:
-                continue
-            if run.ended:
-                del self._runs[run_id]
-            else:
-                self._runs.move_to_end(run_id)
-        spare = len(self._runs) - _MOST_IN_MEMORY
-        if spare > 0:
-            idle = [run_id for run_id, run in self._runs.items() if not run.busy]
-            for run_id in idle[:spare]:
-                del self._runs[run_id]
 
     async def _wait_for_the_lease(self) -> None:
         """Commit nothing while the lease may have ended; a newer owner fences this one for good."""

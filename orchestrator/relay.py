@@ -12,12 +12,14 @@ from bus.port import EVENTS, Bus
 from contracts.crash import reached
 from contracts.errors import PublishFailed, StoreError, Unroutable
 from orchestrator.journal import Journal, Post
+from orchestrator.room import Room
 
 __all__ = ["Relay"]
 
 log = structlog.get_logger(__name__)
 
 _BATCH = 500
+_MOST_WAITING = 5_000  # messages; behind them the partition takes nothing new until the broker takes some
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 
@@ -33,6 +35,7 @@ class Relay:
         self._journal = journal
         self._done = done
         self._waiting: deque[Post] = deque()
+        self._room = Room(_MOST_WAITING)
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -49,7 +52,12 @@ class Relay:
     def put(self, posts: Sequence[Post]) -> None:
         """Take what was just committed."""
         self._waiting.extend(posts)
+        self._room.note(len(self._waiting))
         self._wake.set()
+
+    async def room(self) -> None:
+        """Return once the broker has taken enough for more to be committed."""
+        await self._room.wait()
 
     async def stop(self, grace: float) -> None:
         """Publish what is there for ``grace`` seconds at the most; the rest stays in the outbox."""
@@ -80,6 +88,7 @@ class Relay:
             for _ in range(confirmed):
                 self._waiting.popleft()
             if confirmed:
+                self._room.note(len(self._waiting))
                 self._done([post.position for post in batch[:confirmed]])
             if confirmed == len(batch):
                 pause = _FIRST_PAUSE

@@ -11,16 +11,11 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from antiphon.settings.words import PREFIX, in_words, shown, unknown_variables, variable
-from contracts.errors import ConfigurationError
+from antiphon.settings.words import PREFIX, SCHEMES, in_words, shown, unknown_variables, variable
+from contracts.errors import ConfigurationError, InvalidFlow
+from orchestrator.durations import seconds
 
-__all__ = ["SCHEMES", "Settings"]
-
-SCHEMES: dict[str, tuple[str, ...]] = {
-    "database_url": ("sqlite", "postgresql", "postgresql+asyncpg"),
-    "amqp_url": ("amqp", "amqps"),
-    "redis_url": ("redis", "rediss", "unix"),
-}
+__all__ = ["Settings"]
 
 
 class Settings(BaseSettings):
@@ -175,6 +170,25 @@ class Settings(BaseSettings):
         description="Whether `/metrics` is answered without a key: only where a firewall stands before it.",
     )
 
+    max_waiting: int = Field(
+        2_000,
+        ge=1,
+        description="Requests that write, and as many that read, at work in one gateway at once; more are "
+        "answered with 503 and `Retry-After` at once. Those that wait for a result (`Prefer: wait`) count.",
+    )
+    max_unstarted: int = Field(
+        10_000,
+        ge=1,
+        description="Starts that one gateway accepted and no orchestrator has taken up yet; more "
+        "are answered with 503 and `Retry-After`.",
+    )
+    longest_unstarted: float = Field(
+        30.0,
+        ge=0,
+        description="Seconds that accepted starts may wait for an orchestrator before more are answered with "
+        "503 and `Retry-After`. 0: any time.",
+    )
+
     partitions: int = Field(
         16,
         ge=1,
@@ -194,6 +208,18 @@ class Settings(BaseSettings):
         ge=0,
         description="After SIGTERM: seconds in which what is at work may end before it is given back.",
     )
+
+    retention: str | None = Field(
+        None,
+        description="How long an ended run is kept in the store with its history, such as `30d`; then "
+        "it is archived and purged. Unset: for ever. See [operations](operations.md#retention).",
+    )
+    archive_dir: Path | None = Field(
+        None,
+        description="The folder that purged runs are archived in, as JSON lines. Unset: `archive` in "
+        "`ANTIPHON_HOME`.",
+    )
+    archive_gzip: bool = Field(False, description="Whether archive files are compressed.")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The lowest level that is logged."
@@ -235,6 +261,14 @@ class Settings(BaseSettings):
             raise ValueError(f"there is no file {value}")
         return value
 
+    @field_validator("retention")
+    @classmethod
+    def _check_duration(cls, value: str | None) -> str | None:
+        try:
+            return value if value is None or seconds(value) else None
+        except InvalidFlow as error:
+            raise ValueError(str(error)) from None
+
     @model_validator(mode="after")
     def _check_certificate(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -273,6 +307,16 @@ class Settings(BaseSettings):
     def keys_folder(self) -> Path:
         """Where the keys are that sign and verify messages."""
         return self.keys_dir or self.home / "keys"
+
+    @property
+    def archive_folder(self) -> Path:
+        """Where purged runs are archived."""
+        return self.archive_dir or self.home / "archive"
+
+    @property
+    def retention_seconds(self) -> float | None:
+        """How long ended runs are kept; None: for ever."""
+        return None if self.retention is None else seconds(self.retention)
 
     @property
     def loopback(self) -> bool:

@@ -12,6 +12,7 @@ from pydantic import SecretStr, ValidationError
 
 __all__ = [
     "PREFIX",
+    "SCHEMES",
     "TEST_PREFIX",
     "in_words",
     "shown",
@@ -22,6 +23,12 @@ __all__ = [
 
 PREFIX = "ANTIPHON_"
 TEST_PREFIX = "ANTIPHON_TEST_"  # what tests read, and contracts.crash, which they arm; no setting
+
+SCHEMES: dict[str, tuple[str, ...]] = {
+    "database_url": ("sqlite", "postgresql", "postgresql+asyncpg"),
+    "amqp_url": ("amqp", "amqps"),
+    "redis_url": ("redis", "rediss", "unix"),
+}
 
 
 def variable(field: str) -> str:

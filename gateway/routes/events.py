@@ -103,7 +103,8 @@ async def publish(request: Request, who: Annotated[Principal, Depends(may("publi
     if attempt.replay is not None:
         return attempt.replay
     event = draft.event(attempt.id, platform.clock())
-    routed = await _publish(platform, event)
+    with gateway_of(request).admission.unconfirmed.under_way():
+        routed = await _publish(platform, event)
     await _record(platform, event, routed)
     view = {
         "id": event.id,

@@ -26,7 +26,8 @@ _let_in = may("read operations")
 )
 async def metrics(request: Request) -> Response:
     """Runs by status, what waits longest, dead letters, queues, partitions: counted in the store and asked
-    of the broker now, so every gateway says the same; only the request latencies are this process's own.
+    of the broker now, so every gateway says the same; only latencies, admission and refusals of requests are
+    this process's own.
     Runs and dead letters are the key's workspace's. Where the installation has opened its metrics, no key
     is needed and all workspaces are counted together.
     """
@@ -34,5 +35,6 @@ async def metrics(request: Request) -> Response:
     workspace = None if gateway.platform.open_metrics else (await _let_in(request)).workspace
     registry = CollectorRegistry()
     registry.register(NumbersCollector(await gather(gateway.platform, workspace)))
-    text = generate_latest(registry) + generate_latest(gateway.latency.registry)
+    own = (gateway.latency.registry, gateway.admission.registry)
+    text = generate_latest(registry) + b"".join(map(generate_latest, own))
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})

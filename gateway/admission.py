@@ -1,0 +1,184 @@
+"""Admission: what is more than can be done is refused at once, before anything is read or kept of it.
+
+Every request that is let in holds memory until it is answered, and when the store or the broker is slow
+that takes long. So there is a bound on how many are at work, on the bytes of their bodies, and on what was
+accepted and not taken up yet (see ``Backlog`` for whose age counts). Health, metrics and streams (which
+have a bound of their own) are let in always, so that an operator can look.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bus.backlog import Backlog
+from gateway.problems import Problem, problem_response
+from orchestrator.unstarted import Unstarted
+
+__all__ = ["Admission", "Admit"]
+
+_MOST_BYTES = 128 * 2**20  # of bodies at work together; one alone may always be as large as its own limit
+_ALWAYS = ("/healthz", "/readyz", "/metrics")
+_START = re.compile(r"/flows/[^/]+/runs")
+_LONGEST_RETRY = 30.0
+_SLOW_CONFIRM = 2.0  # s; what waits longer for its confirm mostly fails, and more behind it does too
+
+
+@dataclass(slots=True)
+class _Lane:
+    """Requests of one sort that are at work."""
+
+    name: str
+    waiting: int = 0
+
+    def count(self) -> float:
+        """How many."""
+        return float(self.waiting)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Decides who is let in. ``longest`` is in seconds; 0 is any time. See the settings of these names."""
+
+    unstarted: Unstarted
+    most: int = 2_000
+    most_unstarted: int = 10_000
+    longest: float = 30.0
+    slow_confirm: float = _SLOW_CONFIRM
+    chance: Callable[[], float] = random.random
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+    def refusal(self, method: str, path: str) -> Problem | None:
+        """Why a request that goes there is not let in for now; None when it is."""
+        if method != "POST":
+            return None
+        start = _START.fullmatch(path) is not None
+        if not start and path != "/events":
+            return None
+        confirm = self.unconfirmed.age()
+        if confirm > self.slow_confirm:
+            return self.problem(f"The broker has not confirmed for {confirm:.0f} s.", confirm)
+        if not start:
+            return None
+        if len(self.unstarted) >= self.most_unstarted:
+            return self.problem(f"{len(self.unstarted)} accepted runs wait to be started.")
+        age = self.unstarted.age()
+        if 0 < self.longest < age:
+            return self.problem(f"Accepted runs wait for {age:.0f} s to be started.", age)
+        return None
+
+    def problem(self, detail: str, age: float = 0.0) -> Problem:
+        """The answer to whoever is not let in."""
+        # By chance, so that those who are refused together do not come back together.
+        pause = min(_LONGEST_RETRY, max(1.0, age / 2)) * (1 + self.chance())
+        return Problem("overloaded", f"{detail} Nothing of this request was kept.", retry_after=pause)
+
+    @property
+    def unconfirmed(self) -> Backlog:
+        """What the bus was given and has not confirmed, starts and events."""
+        return self.unstarted.unconfirmed
+
+
+class Admit:
+    """The layer that lets requests in (ASGI 3): around everything that costs."""
+
+    def __init__(self, app: ASGIApp, *, admission: Admission, most_body: int) -> None:
+        self._app = app
+        self._admission = admission
+        self._most_body = most_body
+        self._bytes = 0
+        self._reads, self._writes = _Lane("read"), _Lane("write")
+        self._admitted, self._refused = _counters(admission.registry)
+        _gauges(admission, (self._reads, self._writes), lambda: float(self._bytes))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http" or scope["path"] in _ALWAYS:
+            await self._app(scope, receive, send)
+            return
+        reading = scope["method"] in ("GET", "HEAD")
+        lane = self._reads if reading else self._writes
+        size = 0 if reading else self._size(scope)
+        problem = self._refusal(lane, scope, size)
+        if problem is not None:
+            self._refused[lane.name].inc()
+            await problem_response(problem, scope["path"])(scope, receive, send)
+            return
+        self._admitted[lane.name].inc()
+        await self._work(lane, size, scope, receive, send)
+
+    async def _work(self, lane: _Lane, size: int, scope: Scope, receive: Receive, send: Send) -> None:
+        lane.waiting += 1
+        self._bytes += size
+        inside = True
+
+        def leave() -> None:
+            nonlocal inside
+            if inside:
+                inside = False
+                lane.waiting -= 1
+                self._bytes -= size
+
+        async def noted(message: Message) -> None:
+            # A stream goes on for as long as its reader likes; how many there are is counted elsewhere.
+            if message["type"] == "http.response.start" and _streams(message):
+                leave()
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        finally:
+            leave()
+
+    def _refusal(self, lane: _Lane, scope: Scope, size: int) -> Problem | None:
+        admission = self._admission
+        if lane.waiting >= admission.most:
+            return admission.problem(f"{lane.waiting} requests are at work already.")
+        if self._bytes and self._bytes + size > _MOST_BYTES:
+            return admission.problem(f"Requests of {self._bytes} bytes are at work already.")
+        return admission.refusal(scope["method"], scope["path"])
+
+    def _size(self, scope: Scope) -> int:
+        """What the body may come to; one that comes in chunks, as much as it may be."""
+        for name, value in scope["headers"]:
+            if name == b"content-length" and value.isdigit():
+                return min(int(value), self._most_body)
+            if name == b"transfer-encoding":
+                return self._most_body
+        return 0
+
+
+def _streams(message: Message) -> bool:
+    headers = message["headers"]
+    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers)
+
+
+def _counters(registry: CollectorRegistry) -> tuple[dict[str, Counter], dict[str, Counter]]:
+    admitted = Counter("antiphon_requests_admitted", "Requests let in", ("lane",), registry=registry)
+    refused = Counter("antiphon_requests_refused", "Refused: overload", ("lane",), registry=registry)
+    lanes = ("read", "write")
+    return {lane: admitted.labels(lane) for lane in lanes}, {lane: refused.labels(lane) for lane in lanes}
+
+
+def _gauges(admission: Admission, lanes: tuple[_Lane, ...], held: Callable[[], float]) -> None:
+    registry = admission.registry
+    waiting = Gauge("antiphon_requests_waiting", "Requests at work", ("lane",), registry=registry)
+    for lane in lanes:
+        waiting.labels(lane.name).set_function(lane.count)
+    unstarted = admission.unstarted
+    for name, help, read in (
+        ("request_bytes", "Bytes of bodies at work", held),
+        ("starts_waiting", "Accepted starts that no orchestrator has taken up", unstarted.__len__),
+        ("starts_age_seconds", "How long the oldest of them has waited", unstarted.age),
+        (
+            "confirm_age_seconds",
+            "How long the oldest publish has waited",
+            unstarted.unconfirmed.age,
+        ),
+    ):
+        Gauge(f"antiphon_{name}", help, registry=registry).set_function(read)

@@ -1,0 +1,183 @@
+"""What is more than can be done is refused at the door."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from bus.port import Outgoing
+from contracts.errors import BusUnavailable
+from gateway.app import create_gateway
+from tests.gateway.house import House, until
+
+ORDER = {"order_id": "o-1", "amount": 5}
+PAID = {"type": "order.paid.v1", "data": {"order_id": "o-1", "amount": 5}}
+
+
+class SlowBus:
+    """A broker that confirms nothing until it is let go."""
+
+    def __init__(self, bus: Any) -> None:
+        self._bus = bus
+        self.go = asyncio.Event()
+        self.fails = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bus, name)
+
+    async def publish(self, *outgoing: Outgoing) -> None:
+        await self.go.wait()
+        if self.fails:
+            raise BusUnavailable("RabbitMQ gave no confirm in time")
+        await self._bus.publish(*outgoing)
+
+
+@pytest.fixture
+async def slow(house: House) -> AsyncIterator[SlowBus]:
+    """The house's broker, slow from now on."""
+    bus: Any = SlowBus(house.bus)
+    house.runs._bus = bus
+    house.platform = replace(house.platform, bus=bus)
+    yield bus
+    bus.go.set()
+
+
+def gateway(house: House, **limits: Any) -> Any:
+    return create_gateway(replace(house.platform, **limits))
+
+
+def refused(answer: httpx.Response) -> bool:
+    """Whether it is a refusal, as it should be."""
+    if answer.status_code != 503:
+        return False
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == "urn:antiphon:problem:overloaded"
+    assert 1 <= int(answer.headers["retry-after"]) <= 60
+    return True
+
+
+async def metric(http: httpx.AsyncClient, name: str) -> float:
+    text = (await http.get("/metrics")).text
+    return next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name + " "))
+
+
+async def at_work(http: httpx.AsyncClient, count: int) -> None:
+    async def there() -> bool:
+        return await metric(http, 'antiphon_requests_waiting{lane="write"}') == count
+
+    await until(there, f"{count} requests at work")
+
+
+async def test_no_more_than_so_many_at_once(house: House, slow: SlowBus) -> None:
+    """The rest is refused while those wait, readers are not, and everything that was let in is answered."""
+    async with house.client("admin", app=gateway(house, max_waiting=3)) as http:
+        let_in = [asyncio.create_task(http.post("/events", json=PAID)) for _ in range(3)]
+        await at_work(http, 3)
+        for path in ("/events", "/flows/order/runs"):
+            assert refused(await http.post(path, json=PAID))
+        assert (await http.get("/runs")).status_code == 200
+        assert await metric(http, 'antiphon_requests_refused_total{lane="write"}') == 2
+        slow.go.set()
+        assert [answer.status_code for answer in await asyncio.gather(*let_in)] == [202] * 3
+        assert (await http.post("/events", json=PAID)).status_code == 202
+        assert await metric(http, 'antiphon_requests_admitted_total{lane="write"}') == 4
+        assert await metric(http, 'antiphon_requests_waiting{lane="write"}') == 0
+
+
+async def test_a_refusal_reads_nothing(house: House, slow: SlowBus) -> None:
+    """Not even who asks: refusing must cost next to nothing, or it helps nobody."""
+    app = gateway(house, max_waiting=1)
+    async with house.client("admin", app=app) as http, house.client(None, app=app) as nobody:
+        let_in = asyncio.create_task(http.post("/events", json=PAID))
+        await at_work(http, 1)
+        assert refused(await nobody.post("/events", content=b"no JSON"))
+        slow.go.set()
+        assert (await let_in).status_code == 202
+        assert (await nobody.post("/events", content=b"no JSON")).status_code == 401
+
+
+async def test_bodies_are_bounded_together(house: House, slow: SlowBus) -> None:
+    """One may be as large as its own limit; two such at once are too much."""
+
+    async def chunks() -> AsyncIterator[bytes]:  # no length is told, so it may be as large as any
+        yield b'{"type": "order.paid.v1", '
+        yield b'"data": {"order_id": "o-1", "amount": 5}}'
+
+    headers = {"Content-Type": "application/json"}
+    async with house.client("admin", app=gateway(house, max_body_bytes=100 * 2**20)) as http:
+        let_in = asyncio.create_task(http.post("/events", content=chunks(), headers=headers))
+        await at_work(http, 1)
+        assert refused(await http.post("/events", content=chunks(), headers=headers))
+        slow.go.set()
+        assert (await let_in).status_code == 202
+        assert (await http.post("/events", content=chunks(), headers=headers)).status_code == 202
+
+
+async def test_a_broker_that_does_not_confirm_closes_the_door(
+    house: House, slow: SlowBus, pass_time: Callable[[float], None]
+) -> None:
+    """Who comes later is refused at once, rather than in the end; and is let in when it confirms again."""
+    async with house.client("admin", app=gateway(house)) as http:
+        let_in = asyncio.create_task(http.post("/events", json=PAID))
+        await at_work(http, 1)
+        pass_time(3.0)
+        assert refused(await http.post("/events", json=PAID))
+        assert refused(await http.post("/flows/order/runs", json=ORDER))
+        assert (await http.get("/flows")).status_code == 200
+        slow.fails = True
+        slow.go.set()
+        assert (await let_in).json()["type"] == "urn:antiphon:problem:bus-unavailable"
+        slow.fails = False
+        assert (await http.post("/events", json=PAID)).status_code == 202
+
+
+async def test_starts_that_nobody_takes_up(house: House) -> None:
+    """They count after their askers have gone, until an orchestrator has them; then the door opens again."""
+    app = gateway(house, start_wait=0.01, max_unstarted=2, longest_unstarted=0.0)
+    async with house.client("admin", app=app) as http:
+        for key in ("o-1", "o-2"):
+            answer = await http.post("/flows/order/runs", json={**ORDER, "order_id": key})
+            assert (answer.status_code, answer.json()["status"]) == (202, "accepted")
+        third = {**ORDER, "order_id": "o-3"}
+        assert refused(await http.post("/flows/order/runs", json=third))
+        assert (await http.post("/events", json=PAID)).status_code == 202
+        assert await metric(http, "antiphon_starts_waiting") == 2
+        await house.orchestrate()
+
+        async def again() -> bool:
+            return not refused(await http.post("/flows/order/runs", json=third))
+
+        await until(again, "a start to be let in again")
+
+
+async def test_starts_that_wait_for_too_long(house: House, pass_time: Callable[[float], None]) -> None:
+    app = gateway(house, start_wait=0.01, longest_unstarted=30.0)
+    async with house.client("admin", app=app) as http:
+        assert (await http.post("/flows/order/runs", json=ORDER)).status_code == 202
+        pass_time(29.0)
+        assert (await http.post("/flows/order/runs", json={**ORDER, "order_id": "o-2"})).status_code == 202
+        pass_time(2.0)
+        assert refused(await http.post("/flows/order/runs", json={**ORDER, "order_id": "o-3"}))
+        assert await metric(http, "antiphon_starts_age_seconds") > 30
+
+
+@pytest.fixture
+def pass_time(house: House) -> Callable[[float], None]:
+    """Makes the backlogs believe that it is later."""
+    ahead = 0.0
+
+    def later(real: Callable[[], float]) -> Callable[[], float]:
+        return lambda: real() + ahead
+
+    def forward(seconds: float) -> None:
+        nonlocal ahead
+        ahead += seconds
+
+    for backlog in (house.runs.unstarted._backlog, house.runs.unstarted.unconfirmed):
+        backlog._clock = later(backlog._clock)
+    return forward
