@@ -17,6 +17,7 @@ from orchestrator.happenings import (
     ChildEnded,
     EventArrived,
     Happening,
+    NotTaken,
     OwnerChanged,
     PauseRequested,
     Reconciled,
@@ -128,6 +129,8 @@ def _dispatch(turn: Turn, happening: Happening) -> None:
             operators.pause(turn, happening)
         case ResumeRequested():
             operators.resume(turn, happening)
+        case NotTaken(reason=reason):
+            raise Terminal(f"what happened can't be kept: {reason}", code="not_taken")
         case StartRequested():
             raise Terminal("a run is started once", code="wrong_flow")
 

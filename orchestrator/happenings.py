@@ -13,6 +13,7 @@ __all__ = [
     "ChildEnded",
     "EventArrived",
     "Happening",
+    "NotTaken",
     "OwnerChanged",
     "PauseRequested",
     "Reconciled",
@@ -158,6 +159,14 @@ class Reconciled:
 
 
 @dataclass(frozen=True, slots=True)
+class NotTaken:
+    """Something happened that can't be kept, whatever is tried: the run stops here, with the reason."""
+
+    node: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChildEnded:
     """The run that a ``call`` started has ended."""
 
@@ -182,8 +191,12 @@ Happening = (
     | ResumeRequested
     | OwnerChanged
     | Reconciled
+    | NotTaken
     | ChildEnded
 )
+
+
+_WITHOUT_MARK = StartRequested | StepFinished | StepFailed | TimerFired | OwnerChanged | Reconciled | NotTaken
 
 
 def mark_of(happening: Happening) -> str | None:
@@ -191,8 +204,6 @@ def mark_of(happening: Happening) -> str | None:
 
     None for a start, which its run marks, and for what the run's state tells apart: steps and timers.
     """
-    if isinstance(
-        happening, StartRequested | StepFinished | StepFailed | TimerFired | OwnerChanged | Reconciled
-    ):
+    if isinstance(happening, _WITHOUT_MARK):
         return None
     return happening.message_id

@@ -29,6 +29,7 @@ from orchestrator.happenings import (
     mark_of,
 )
 from orchestrator.inbox import Arrival, Inbox, refusal
+from orchestrator.instead import instead_of
 from orchestrator.journal import Commit, Journal, Knowledge, Question
 from orchestrator.reconciler import Reconciler
 from orchestrator.relay import Relay
@@ -164,6 +165,7 @@ class Partition:
                     # One batch must not end the partition. Message by message, the bad one shows.
                     log.exception("batch_failed", partition=self.number, size=len(arrivals))
                     self._inbox.published(published)
+                    published = []  # put back, and not a second time when the store goes away below
                     for arrival in arrivals:
                         await self._alone(arrival)
             except Fenced as fenced:
@@ -187,30 +189,17 @@ class Partition:
             raise
         except Exception as error:
             log.exception("arrival_refused", partition=self.number, run=arrival.run_id)
-            message = f"{type(error).__name__}: {error}"
             if arrival.delivery is not None and self._subscription is not None:
                 commit = Commit(self.number, self.epoch, next(self._commits))
-                unfit = MalformedMessage(f"it can't be taken: {message}")
+                unfit = MalformedMessage(f"it can't be taken: {type(error).__name__}: {error}")
                 commit.refused.append(refusal(arrival.delivery, unfit, self._shop.clock(), workspace=""))
-                reached("orchestrator.partition.refuse.before")
-                await self._shop.journal.commit(commit)
-                reached("orchestrator.partition.refuse.after")
+                await self._commit(commit)
                 reached("orchestrator.partition.refused.before")
                 await self._subscription.ack([arrival.delivery])
                 reached("orchestrator.partition.refused.after")
-            elif isinstance(arrival.happening, StepFinished):
-                # The work is done and its result can't be kept: the step has failed, visibly.
-                done = arrival.happening
-                failed = StepFailed(
-                    done.node,
-                    done.attempt,
-                    "result_not_kept",
-                    message,
-                    definite=False,
-                    dispatch=done.dispatch,
-                    back=done.back,
-                )
-                self._inbox.happened(arrival.run_id, failed)
+            elif (happening := instead_of(arrival.happening, error)) is not None:
+                self._inbox.happened(arrival.run_id, happening)
+            # Else the run itself can't be read or written: the reconciler lists it for as long as that is so.
 
     async def _turn(self, arrivals: Sequence[Arrival], published: Sequence[int]) -> None:
         commit = Commit(self.number, self.epoch, next(self._commits))
@@ -225,7 +214,7 @@ class Partition:
         batch, taken = await self._prepare(commit, happenings)
         try:
             later = self._decide(batch, happenings, taken)
-            await self._commit(batch)
+            await self._commit(batch.finish())
         except BaseException:
             # In memory these runs are ahead of the journal now.
             for run_id in batch.changes:
@@ -289,9 +278,8 @@ class Partition:
                 later.append(arrival.delivery)
         return later
 
-    async def _commit(self, batch: Batch) -> None:
+    async def _commit(self, commit: Commit) -> None:
         """Commit, and again for as long as the store does not say; what was decided stays decided."""
-        commit = batch.finish()
         while not commit.empty:
             await self._wait_for_the_lease()
             try:
