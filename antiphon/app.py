@@ -20,7 +20,7 @@ from orchestrator.nodes import Step
 from reactors.reactor import Reactor, reactor_of
 from reactors.service import Service
 
-__all__ = ["App", "load_app"]
+__all__ = ["App", "find_object", "load_app"]
 
 
 class App:
@@ -103,6 +103,18 @@ class App:
 
 def load_app(where: str) -> App:
     """The app at ``module:attribute``. Raises ConfigurationError, and says what was found instead."""
+    found = find_object(where)
+    if not isinstance(found, App):
+        what = "nothing" if found is None else f"a {type(found).__name__}"
+        raise ConfigurationError(f"{where!r} is {what}, not an antiphon.App")
+    return found
+
+
+def find_object(where: str) -> Any:
+    """What is at ``module:attribute``; None when the module has no such attribute.
+
+    Raises ConfigurationError when there is no such module.
+    """
     module_name, _, attribute = where.partition(":")
     if not module_name or not attribute:
         raise ConfigurationError(f"{where!r} names no app: write module:attribute, like shop.app:app")
@@ -112,8 +124,4 @@ def load_app(where: str) -> App:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"{where!r}: there is no module {error.name!r} here") from error
-    found = getattr(module, attribute, None)
-    if not isinstance(found, App):
-        what = "nothing" if found is None else f"a {type(found).__name__}"
-        raise ConfigurationError(f"{where!r} is {what}, not an antiphon.App")
-    return found
+    return getattr(module, attribute, None)

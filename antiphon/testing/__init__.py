@@ -7,6 +7,8 @@ is the same on the command line.
 from __future__ import annotations
 
 from antiphon.testing.chance import FAULTS, Fault
+from antiphon.testing.finding import find_simulation
+from antiphon.testing.parallel import play_in_parallel
 from antiphon.testing.seeds import play, simulate
 from antiphon.testing.simulation import Simulation, follow_the_contracts
 from antiphon.testing.stage import Stage
@@ -18,7 +20,9 @@ __all__ = [
     "Outcome",
     "Simulation",
     "Stage",
+    "find_simulation",
     "follow_the_contracts",
     "play",
+    "play_in_parallel",
     "simulate",
 ]

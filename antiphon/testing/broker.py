@@ -36,12 +36,21 @@ class Broker:
         self._routes = Routes()
         self._count = 0
         self._subscriptions: list[SimulatedSubscription] = []
-        self.under_way = 0
+        self._arrivals: dict[Record, float] = {}  # delayed, and when they arrive by the loop's clock
+
+    @property
+    def under_way(self) -> int:
+        """Messages that are delayed."""
+        return len(self._arrivals)
 
     @property
     def waiting(self) -> int:
         """Messages that are ready, in somebody's hands, or on their way."""
         return self.under_way + sum(len(line) + line.unsettled for line in self._lines.values())
+
+    def next_arrival(self) -> float | None:
+        """When, on the loop's clock, the next delayed message arrives."""
+        return min(self._arrivals.values(), default=None)
 
     def declare(self, queue: Queue) -> None:
         """Make a queue, its dead queue, and the bindings."""
@@ -116,11 +125,12 @@ class Broker:
         if late <= 0:
             line.put((record,))
             return
-        self.under_way += 1
-        asyncio.get_running_loop().call_later(late, self._arrive, line, record, context=_NOBODY)
+        loop = asyncio.get_running_loop()
+        self._arrivals[record] = loop.time() + late
+        loop.call_at(self._arrivals[record], self._arrive, line, record, context=_NOBODY)
 
     def _arrive(self, line: Line, record: Record) -> None:
-        self.under_way -= 1
+        del self._arrivals[record]
         line.put((record,))
 
 

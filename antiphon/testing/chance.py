@@ -9,12 +9,23 @@ from typing import Literal, get_args
 
 from contracts.errors import ConfigurationError
 
-__all__ = ["FAULTS", "Chance", "Fault", "faults_named"]
+__all__ = ["FAULTS", "MEANING", "Chance", "Fault", "faults_named"]
 
 Fault = Literal[
     "crash", "duplicate", "reorder", "delay", "lost-reply", "store-error", "clock-jump", "partition"
 ]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
+
+MEANING: dict[Fault, str] = {
+    "crash": "a process is gone at once, as after kill -9, and another one starts a little later",
+    "duplicate": "a message comes twice, or its acknowledgement is lost and it comes again",
+    "reorder": "a message overtakes others, where the bus promises no order",
+    "delay": "a message is some seconds late",
+    "lost-reply": "a commit or a publish is done, or is not, and nobody is told which",
+    "store-error": "the store does not answer, and has done nothing",
+    "clock-jump": "the clock of a machine is set up to an hour off, or the store's by some seconds",
+    "partition": "a process stands still or is cut off for longer than its lease may last, and goes on",
+}
 
 # How likely each is at each of its opportunities; a seed is quiet or wild by a factor of its own.
 _LIKELY: dict[Fault, float] = {
@@ -38,7 +49,9 @@ def faults_named(text: str) -> tuple[Fault, ...]:
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in FAULTS:
-            raise ConfigurationError(f"no such fault: {name!r}; there are: {', '.join(FAULTS)}, all and none")
+            raise ConfigurationError(
+                f"there is no fault {name!r}; there are: {', '.join(FAULTS)}, all and none"
+            )
     return tuple(fault for fault in FAULTS if fault in names)
 
 

@@ -39,6 +39,12 @@ class Place:
         self.stall: Callable[[], None] | None = None
         self._cut_off_until = 0.0
 
+    @property
+    def reachable(self) -> bool:
+        """Whether it runs, and is not cut off."""
+        cut = self._cut_off_until > asyncio.get_running_loop().time()
+        return not (self.life.dead or self.life.frozen or cut)
+
     def cut_off(self, seconds: float) -> None:
         """The network takes its time: what it asks now is answered when it is over."""
         self.story.tell(self.incarnation, f"is cut off for {seconds:.1f} s")

@@ -103,13 +103,10 @@ def reacting(app: App, *, live: Live, clock: Callable[[], float], workspace: str
     return run
 
 
-async def run_place(
-    place: Place, role: Role, bus: SimulatedBus, engine: SimulatedEngine, started: list[Any]
-) -> None:
+async def run_place(place: Place, role: Role, bus: SimulatedBus, engine: SimulatedEngine) -> None:
     """Start a process; one that can't start dies, and is started again like any other."""
     try:
         await role(place, bus, Database(engine))
     except AntiphonError as error:
         place.kill(f"while it started: {type(error).__name__}")
         await asyncio.get_running_loop().create_future()
-    started.append(place)

@@ -7,11 +7,14 @@ from dataclasses import replace
 
 from antiphon.app import App
 from antiphon.testing.chance import FAULTS, Fault
+from antiphon.testing.ground import Ground
 from antiphon.testing.simulation import Invariant, Simulation
-from antiphon.testing.world import Ground, Outcome, World
+from antiphon.testing.world import Outcome, World
 from contracts.errors import ConfigurationError
 
 __all__ = ["play", "simulate"]
+
+PARTITIONS = 3
 
 
 def simulate(
@@ -43,7 +46,7 @@ def play(
     simulation: Simulation, seeds: Iterable[int], *, faults: Sequence[Fault] = FAULTS, runs: int = 3
 ) -> Iterator[Outcome]:
     """The outcome of each seed, as it comes."""
-    ground = Ground()
+    ground = Ground(PARTITIONS)
     try:
         for seed in seeds:
             yield World(simulation, seed, ground, faults=faults).run(runs)

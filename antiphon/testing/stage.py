@@ -42,6 +42,7 @@ class Stage:
         self._watch = watch
         self._tell = tell
         self._count = 0
+        self._sleeping: list[float] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._client: Client | None = None
         self._bus: Bus | None = None
@@ -61,7 +62,17 @@ class Stage:
 
     async def sleep(self, seconds: float) -> None:
         """Let time pass."""
-        await asyncio.sleep(seconds)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        self._sleeping.append(until)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._sleeping.remove(until)
+
+    def next_waking(self) -> float | None:
+        """When, on the loop's clock, the next sleeper wakes."""
+        return min(self._sleeping, default=None)
 
     def go(self, work: Coroutine[Any, Any, None]) -> None:
         """Do this beside the rest of the script."""
