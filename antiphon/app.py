@@ -29,7 +29,8 @@ class App:
     ``contracts`` is the folder (or folders) of contract files. Flow inputs and step results may be
     pydantic models too: their schemas become contracts of this app. ``external`` are the types that come
     from outside of this app, are read outside, or are commands to services that run elsewhere.
-    ``upcasters`` carry events of an older major over to a newer one, for reactors that read the newer.
+    ``upcasters`` carry events of an older major over to a newer one, for reactors that read and
+    flows that wait for the newer.
 
     Raises ConfigurationError when something is wrong, before anything runs.
     """
@@ -49,13 +50,13 @@ class App:
         if isinstance(external, str):
             raise ConfigurationError(f"app {name!r}: external={external!r}; write [{external!r}]")
         self.external = frozenset(external)
-        self.catalog = Catalog(flows)
         self.services = tuple(services)
         folders = [contracts] if isinstance(contracts, Path | str) else list(contracts)
         self.contract_folders = tuple(Path(folder) for folder in folders)
         self.registry = Registry.load(*self.contract_folders)
         if upcasters is not None:
             self.registry.upcasters = upcasters
+        self.catalog = Catalog(flows, self.registry.upcasters)
         self.reactors = tuple(self._reading_older(reactor_of(reactor)) for reactor in reactors)
         for flow in self.catalog.all():
             self._add_models(flow)

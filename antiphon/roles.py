@@ -66,6 +66,7 @@ async def orchestrating(app: App, rooms: Rooms) -> AsyncIterator[Orchestrator]:
         database=rooms.database,
         live=rooms.live,
         check=app.registry.validate,
+        upcasters=app.registry.upcasters,
         incarnation=f"{rooms.incarnation}-orchestrator",
         name=rooms.name,
         partitions=settings.partitions,

@@ -7,20 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from contracts.errors import ConfigurationError, UnknownContract
 
-__all__ = ["Upcast", "Upcasters"]
+__all__ = ["Check", "Upcast", "Upcasters"]
 
 Upcast = Callable[[Any], Any]
-
-
-class Validates(Protocol):
-    """A registry, as far as it is needed here."""
-
-    def validate(self, type: str, data: Any) -> None:
-        """Raises UnknownContract and ContractViolation."""
+Check = Callable[[str, Any], None]
+"""Raises UnknownContract, or ContractViolation for data that is not of the type: ``Registry.validate``."""
 
 
 @dataclass(slots=True)
@@ -67,11 +62,15 @@ class Upcasters:
         wanted = set(targets)
         return [source for source in self._steps if source not in wanted and wanted & set(self.way(source))]
 
-    def upcast(self, type: str, data: Any, target: str, registry: Validates) -> Any:
+    def nearest(self, source: str, targets: Collection[str]) -> str | None:
+        """The one of these types as which data is read: its own, else the first on its way; None if none."""
+        return next((type for type in (source, *self.way(source)) if type in targets), None)
+
+    def upcast(self, type: str, data: Any, target: str, check: Check) -> Any:
         """Data of one type as that of another, checked against the contract after each step.
 
         Raises UnknownContract when no way leads there, ContractViolation when an upcaster's result does not
-        fit.
+        fit, and what an upcaster raises.
         """
         if type != target and target not in self.way(type):
             raise UnknownContract(
@@ -80,5 +79,5 @@ class Upcasters:
         while type != target:
             type, function = self._steps[type]
             data = function(data)
-            registry.validate(type, data)
+            check(type, data)
         return data

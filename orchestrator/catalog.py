@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from contracts.errors import InvalidFlow
+from contracts.upcasting import Upcasters
 from orchestrator.flow import Flow
 from orchestrator.nodes import Wait
 
-__all__ = ["Catalog"]
+__all__ = ["Awaited", "Catalog"]
+
+
+class Awaited(NamedTuple):
+    """A flow that waits, the type that it reads (the event's own, or a newer one), the field with its key."""
+
+    flow: str
+    type: str
+    field: str
 
 
 class Catalog:
-    """Every version of every flow. Old versions stay for as long as a run has them."""
+    """Every version of every flow. Old versions stay for as long as a run has them.
 
-    def __init__(self, flows: Iterable[Flow]) -> None:
+    ``upcasters`` carry events over to the newer majors that flows wait for.
+    """
+
+    def __init__(self, flows: Iterable[Flow], upcasters: Upcasters | None = None) -> None:
+        self.upcasters = upcasters or Upcasters()
         self._flows: dict[str, dict[int, Flow]] = {}
         for flow in flows:
             versions = self._flows.setdefault(flow.name, {})
@@ -42,13 +56,23 @@ class Catalog:
         """Every version of every flow."""
         return [flow for versions in self._flows.values() for flow in versions.values()]
 
-    def awaited(self) -> dict[str, list[tuple[str, str]]]:
-        """For each event type that some flow waits for: the flows, and the fields that hold their keys."""
-        found: dict[str, list[tuple[str, str]]] = {}
+    def awaited(self) -> dict[str, list[Awaited]]:
+        """For each event type that some flow takes, older majors of what it waits for too: who takes it.
+
+        Each version of a flow takes an event as the nearest type that it waits for. Which version the run
+        has is not known here, so that there may be several; a run lets go what it does not wait for.
+        """
+        found: dict[str, list[Awaited]] = {}
         for flow in self.all():
+            fields: dict[str, dict[str, None]] = {}
             for wait in flow.plan.waits():
                 if isinstance(wait, Wait) and wait.by is not None:
-                    entry = (flow.name, wait.by)
-                    if entry not in found.setdefault(wait.type, []):
-                        found[wait.type].append(entry)
+                    fields.setdefault(wait.type, {})[wait.by] = None
+            for type in (*fields, *self.upcasters.leading_to(fields)):
+                target = self.upcasters.nearest(type, fields) or type
+                entries = found.setdefault(type, [])
+                for field in fields[target]:
+                    entry = Awaited(flow.name, target, field)
+                    if entry not in entries:
+                        entries.append(entry)
         return found

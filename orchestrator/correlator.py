@@ -37,18 +37,23 @@ _PAUSE = 0.5
 
 
 def event_queues(catalog: Catalog) -> list[Queue]:
-    """The queue of the events that flows wait for, bound to each of their types; none if none wait."""
+    """The queue of the events that flows wait for, bound to each type that they take; none if none wait."""
     awaited = catalog.awaited()
     if not awaited:
         return []
     return [Queue(_QUEUE, tuple(Binding(EVENTS, type) for type in sorted(awaited)))]
 
 
+class NotUpcast(ContractError):
+    """Raised when an event can't be carried over to the major that a flow reads."""
+
+
 class Correlator:
     """Competes with those of the other orchestrators for one queue.
 
     An event goes to the partition of each run that its key names, whether there is such a run yet or
-    not: the partition keeps what comes too early. What is off contract is quarantined.
+    not: the partition keeps what comes too early. One of an older major is carried over to what the flow
+    reads. What is off contract, or can't be carried over, is quarantined.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class Correlator:
         default_workspace: str | None,
     ) -> None:
         self._awaited = catalog.awaited()
+        self._upcasters = catalog.upcasters
         self._bus = bus
         self._database = database
         self._check = check
@@ -111,7 +117,10 @@ class Correlator:
                 if delivery.refusal is not None:
                     raise delivery.refusal
                 event = event_of(delivery.message)
-                outgoing.extend(self._addressed(event))
+                messages, trouble = self._addressed(event)
+                outgoing.extend(messages)
+                if trouble is not None:
+                    raise trouble
             except ContractError as error:
                 refused.append(self._refusal(delivery, event, error))
         if refused:
@@ -123,30 +132,47 @@ class Correlator:
             await self._bus.publish(*outgoing)
             reached("orchestrator.correlator.forward.after")
 
-    def _addressed(self, event: Event) -> list[Outgoing]:
+    def _addressed(self, event: Event) -> tuple[list[Outgoing], NotUpcast | None]:
+        """What goes to runs, and why some can't be told. Raises ContractError for what is for none."""
         workspace = event.workspace or self._default_workspace
         if not workspace:
             raise MalformedMessage("the event names no workspace, and none is set for events from outside")
-        data = event.data
-        self._check(event.type, data)
+        self._check(event.type, event.data)
         messages = []
         awaited = self._awaited.get(event.type, ())
-        for flow, field in awaited:
+        readings, trouble = self._readings(event, {type for _, type, _ in awaited})
+        for flow, type, field in awaited:
+            data = readings.get(type)
             key = data.get(field) if isinstance(data, dict) else None
             if not isinstance(key, str | int) or isinstance(key, bool):
                 continue  # it may still be for another flow, which knows its runs by another field
             run_id = run_id_of(workspace, flow, str(key))
             partition = wire.partition_of(run_id, self._partitions)
-            messages.append(wire.correlated(event, workspace, run_id, partition, self._clock()))
-        if awaited and not messages:
-            fields = ", ".join(f"{field!r} (flow {flow!r})" for flow, field in awaited)
+            messages.append(wire.correlated(event, workspace, run_id, partition, self._clock(), type, data))
+        if awaited and not messages and trouble is None:
+            fields = ", ".join(f"{field!r} (flow {flow!r})" for flow, _, field in awaited)
             raise MalformedMessage(
                 f"{event.type} is correlated by {fields}: a text or a whole number, and none of them is there"
             )
-        return messages
+        return messages, trouble
+
+    def _readings(self, event: Event, types: set[str]) -> tuple[dict[str, Any], NotUpcast | None]:
+        """The data as each of the types; and the last trouble with one, which is not the others' trouble."""
+        found: dict[str, Any] = {}
+        trouble = None
+        for target in sorted(types):
+            try:
+                found[target] = self._upcasters.upcast(event.type, event.data, target, self._check)
+            except Exception as error:  # an upcaster is a user's code: what it raises is this event's trouble
+                trouble = NotUpcast(f"from {event.type} to {target}: {type(error).__name__}: {error}")
+        return found, trouble
 
     def _refusal(self, delivery: Delivery, event: Event | None, error: ContractError) -> dict[str, Any]:
-        reasons = {UnknownContract: "unknown-contract", ContractViolation: "off-contract"}
+        reasons = {
+            UnknownContract: "unknown-contract",
+            ContractViolation: "off-contract",
+            NotUpcast: "not-upcast",
+        }
         message = delivery.message
         log.warning("event_quarantined", message=message.id, error=str(error))
         return quarantined(

@@ -12,6 +12,7 @@ import structlog
 from bus.port import Bus, Queue
 from contracts.crash import reached
 from contracts.errors import AntiphonError
+from contracts.upcasting import Upcasters
 from orchestrator import wire
 from orchestrator.announcer import Announcer
 from orchestrator.catalog import Catalog
@@ -52,6 +53,7 @@ class Orchestrator:
         database: Database,
         live: Live,
         check: Callable[[str, Any], None],
+        upcasters: Upcasters | None = None,
         incarnation: str,
         name: str = "orchestrator",
         partitions: int = 16,
@@ -66,7 +68,7 @@ class Orchestrator:
         executor: Executor | None = None,
     ) -> None:
         self.incarnation = incarnation
-        self.catalog = Catalog(flows)
+        self.catalog = Catalog(flows, upcasters)
         self._bus = bus
         self._database = database
         self._partition_count = partitions

@@ -71,9 +71,12 @@ def command_id(run_id: str, node: str, *, back: bool = False) -> str:
     return derive_id("command", run_id, node) + (_BACK if back else "")
 
 
-def correlated_id(source: str, event_id: str, run_id: str) -> str:
-    """The id under which a run takes an event that is correlated to it."""
-    return derive_id("correlated", source, event_id, run_id)
+def correlated_id(source: str, event_id: str, run_id: str, upcast_to: str | None = None) -> str:
+    """The id under which a run takes an event that is correlated to it.
+
+    Read as another type it is another message: versions of one flow may take one event as different types.
+    """
+    return derive_id("correlated", source, event_id, run_id, *((upcast_to,) if upcast_to else ()))
 
 
 def digest_of(input: dict[str, Any]) -> str:
@@ -138,13 +141,15 @@ def request(
     return to_partition(partition, event)
 
 
-def correlated(event: Event, workspace: str, run_id: str, partition: int, at: float) -> Outgoing:
-    """An event of the choreographed half, for the run that it is correlated to."""
-    data = {"run_id": run_id, "type": event.type, "data": event.data}
+def correlated(
+    event: Event, workspace: str, run_id: str, partition: int, at: float, type: str, data: Any
+) -> Outgoing:
+    """An event of the choreographed half, for the run that it is correlated to, read as ``type``."""
+    body = {"run_id": run_id, "type": type, "data": data}
     forward = Event.create(
         _EVENT,
-        data,
-        id=correlated_id(event.source, event.id, run_id),
+        body,
+        id=correlated_id(event.source, event.id, run_id, type if type != event.type else None),
         source=SOURCE,
         at=at,
         workspace=workspace,

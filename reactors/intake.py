@@ -62,7 +62,7 @@ class Intake:
                 )
             workspace = {"workspace": self._default_workspace}
             event = replace(event, extensions={**event.extensions, **workspace})
-        target = self._target(event.type, types)
+        target = self._registry.upcasters.nearest(event.type, types)
         if target is None:
             return Refused(
                 "unexpected-type", f"this queue takes {', '.join(sorted(types))}, not {event.type}", event
@@ -72,16 +72,11 @@ class Intake:
             return accepted
         return self._carry_over(event, target)
 
-    def _target(self, type: str, types: Collection[str]) -> str | None:
-        """The type as which an event is handled: its own, or the nearest that it can be carried over to."""
-        if type in types:
-            return type
-        return next((newer for newer in self._registry.upcasters.way(type) if newer in types), None)
-
     def _carry_over(self, event: Event, target: str) -> Accepted | Refused:
         """The event as one of a newer major; who sent it, and its id, stay."""
         try:
-            data = self._registry.upcasters.upcast(event.type, event.data, target, self._registry)
+            upcasters = self._registry.upcasters
+            data = upcasters.upcast(event.type, event.data, target, self._registry.validate)
         except (ContractViolation, UnknownContract) as error:
             return Refused("not-upcast", f"from {event.type} to {target}: {error}", event)
         except Exception as error:  # an upcaster is a user's code: what it raises is this message's trouble

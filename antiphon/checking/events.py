@@ -83,9 +83,11 @@ def _way_back(system: System, start: Reactor, reactors: Iterable[Reactor]) -> li
 
 
 def _check_wait(system: System, flow: Flow, place: Place, wait: Wait) -> Iterator[Finding]:
-    if wait.type not in system.emitted or wait.type in _before(system, flow, place):
+    taken = {wait.type, *system.app.registry.upcasters.leading_to([wait.type])}
+    spots = [spot for type in sorted(taken & system.emitted.keys()) for spot in system.emitted[type]]
+    if not spots or taken & _before(system, flow, place):
         return
-    emitters = ", ".join(f"{spot.what} ({spot.at})" for spot in system.emitted[wait.type])
+    emitters = ", ".join(f"{spot.what} ({spot.at})" for spot in spots)
     yield found(
         "waits-for-itself",
         node_spot(flow, wait),

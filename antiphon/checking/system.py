@@ -110,7 +110,8 @@ class System:
         for flow in self.app.flows:
             for wait in flow.plan.waits():
                 if wait.by is not None:
-                    found.setdefault(wait.type, []).append(node_spot(flow, wait))
+                    for type in (wait.type, *self.app.registry.upcasters.leading_to([wait.type])):
+                        found.setdefault(type, []).append(node_spot(flow, wait))
         for reactor in self.app.reactors:
             for type in (*reactor.types, *reactor.older):
                 found.setdefault(type, []).append(reactor_spot(reactor))

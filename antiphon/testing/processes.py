@@ -65,6 +65,7 @@ def orchestrating(
             database=database,
             live=live,
             check=app.registry.validate,
+            upcasters=app.registry.upcasters,
             incarnation=place.incarnation,
             name=place.name,
             partitions=partitions,

@@ -201,12 +201,15 @@ def test_upcasters_carry_data_over_one_major_at_a_time() -> None:
 
     upcasters.add("a.b.v2", "a.b.v3", lambda data: {"amount": data["cents"]} if data["cents"] else {})
     assert upcasters.way("a.b.v1") == ["a.b.v2", "a.b.v3"]
-    assert upcasters.upcast("a.b.v1", {"fare": 2}, "a.b.v3", registry) == {"amount": 200}
-    assert upcasters.upcast("a.b.v3", {"amount": 1}, "a.b.v3", registry) == {"amount": 1}
+    assert upcasters.upcast("a.b.v1", {"fare": 2}, "a.b.v3", registry.validate) == {"amount": 200}
+    assert upcasters.upcast("a.b.v3", {"amount": 1}, "a.b.v3", registry.validate) == {"amount": 1}
     with pytest.raises(ContractViolation, match=r"a\.b\.v3"):
-        upcasters.upcast("a.b.v1", {"fare": 0}, "a.b.v3", registry)
+        upcasters.upcast("a.b.v1", {"fare": 0}, "a.b.v3", registry.validate)
+    assert upcasters.nearest("a.b.v1", ["a.b.v3", "a.b.v2"]) == "a.b.v2"
+    assert upcasters.nearest("a.b.v2", ["a.b.v2", "a.b.v3"]) == "a.b.v2"
+    assert upcasters.nearest("a.b.v3", ["a.b.v1"]) is None
     with pytest.raises(UnknownContract, match="no upcaster"):
-        upcasters.upcast("a.b.v3", {}, "a.b.v1", registry)
+        upcasters.upcast("a.b.v3", {}, "a.b.v1", registry.validate)
 
 
 def test_upcasters_that_lead_nowhere_are_refused() -> None:
