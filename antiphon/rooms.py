@@ -15,6 +15,7 @@ import structlog
 from antiphon.settings import Settings, without_password
 from antiphon.signing import signed_bus
 from antiphon.tls import amqp_url, database_url, redis_url
+from bus.addresses import addresses
 from bus.embedded.bus import EmbeddedBus
 from bus.port import Bus
 from bus.rabbit import RabbitBus
@@ -119,9 +120,10 @@ async def open_bus(
 def _bus(settings: Settings, database: Database, file: Path | None) -> Bus:
     url = amqp_url(settings)
     if url is not None:
+        login = unquote(urlsplit(addresses(url)[0]).username or "guest")
         return RabbitBus(
             url,
-            user=unquote(urlsplit(url).username or "guest") if settings.broker == "provisioned" else None,
+            user=login if settings.broker == "provisioned" else None,
             publish_timeout=settings.publish_timeout,
             connect_timeout=settings.connect_timeout,
         )

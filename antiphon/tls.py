@@ -10,17 +10,17 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from antiphon.settings import Settings
+from bus.addresses import addresses
 from contracts.errors import ConfigurationError
 
 __all__ = ["amqp_url", "database_url", "redis_url", "tls_context"]
 
 
 def amqp_url(settings: Settings) -> str | None:
-    """The broker's URL; with ``cafile``, ``certfile`` and ``keyfile`` where it is amqps."""
-    url = settings.amqp_url
-    if url is None or urlsplit(url).scheme != "amqps":
-        return url
-    return _with(url, cafile=settings.tls_ca, certfile=settings.tls_cert, keyfile=settings.tls_key)
+    """The broker's URL, or its nodes'; with ``cafile``, ``certfile`` and ``keyfile`` where it is amqps."""
+    files = {"cafile": settings.tls_ca, "certfile": settings.tls_cert, "keyfile": settings.tls_key}
+    nodes = addresses(settings.amqp_url or "")
+    return ",".join(_with(url, **files) if urlsplit(url).scheme == "amqps" else url for url in nodes) or None
 
 
 def database_url(settings: Settings) -> str:

@@ -7,9 +7,10 @@ import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from antiphon.broker.plan import User
+from bus.addresses import addresses
 from contracts.errors import ConfigurationError
 
 __all__ = ["Login", "Logins"]
@@ -23,7 +24,7 @@ def _new_password() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A user and its password; ``broker`` is ``amqp://host:port`` or ``amqps://host:port``."""
+    """A user and its password; ``broker`` is ``amqp(s)://host:port``, of each node with commas between."""
 
     user: User
     password: str
@@ -32,11 +33,13 @@ class Login:
 
     def environment(self) -> dict[str, str]:
         """The settings of the process that logs in so."""
-        parts = urlsplit(self.broker)
+        urls = ",".join(self._url(urlsplit(node)) for node in addresses(self.broker))
+        return {_URL: urls, "ANTIPHON_BROKER": "provisioned"}
+
+    def _url(self, node: SplitResult) -> str:
         login = f"{quote(self.user.name, safe='')}:{self.password}"
-        url = f"{parts.scheme}://{login}@{parts.netloc.rpartition('@')[2]}/{quote(self.vhost, safe='')}"
-        query = f"?{parts.query}" if parts.query else ""
-        return {_URL: url + query, "ANTIPHON_BROKER": "provisioned"}
+        url = f"{node.scheme}://{login}@{node.netloc.rpartition('@')[2]}/{quote(self.vhost, safe='')}"
+        return f"{url}?{node.query}" if node.query else url
 
     def lines(self) -> str:
         """The settings as a file that Compose, systemd and a shell read."""
@@ -83,9 +86,9 @@ class Logins:
         if self.folder is None or not self._path(user).exists():
             return None
         for line in self._path(user).read_text().splitlines():
-            name, _, url = line.partition("=")
+            name, _, urls = line.partition("=")
             if name == _URL:
-                parts = urlsplit(url)
+                parts = urlsplit((addresses(urls) or ("",))[0])
                 if unquote(parts.username or "") == user.name and parts.password:
                     return unquote(parts.password)
         raise ConfigurationError(

@@ -15,6 +15,7 @@ from antiphon.broker import Login, Logins, Management, Plan, difference, plan_of
 from antiphon.broker.script import script
 from antiphon.settings import Settings
 from antiphon.tls import tls_context
+from bus.addresses import addresses
 from contracts.errors import ConfigurationError
 
 __all__ = ["broker"]
@@ -175,7 +176,7 @@ def _plan(settings: Settings, vhost: str | None, may: Sequence[str]) -> Plan:
             raise ConfigurationError(f"--may {each!r} is not like --may billing=bill.paid.v1")
         allowed.setdefault(name, []).append(type)
     if vhost is None:
-        path = urlsplit(settings.amqp_url or "").path
+        path = urlsplit((addresses(settings.amqp_url or "") or ("",))[0]).path
         vhost = unquote(path[1:]) or "/"
     return plan_of(_loaded(settings), vhost=vhost, partitions=settings.partitions, may=allowed)
 

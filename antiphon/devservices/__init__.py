@@ -7,6 +7,7 @@ used but never stopped. ``python -m antiphon.devservices`` keeps a set of them u
 
 from __future__ import annotations
 
+from antiphon.devservices.cluster import RabbitCluster
 from antiphon.devservices.errors import ServiceUnavailable
 from antiphon.devservices.postgres import LocalPostgres, Postgres, RemotePostgres
 from antiphon.devservices.rabbit import LocalRabbit, Rabbit, RemoteRabbit
@@ -20,6 +21,7 @@ __all__ = [
     "LocalRedis",
     "Postgres",
     "Rabbit",
+    "RabbitCluster",
     "Redis",
     "RemotePostgres",
     "RemoteRabbit",

@@ -38,6 +38,12 @@ log.file.level = warning
 disk_free_limit.absolute = 100MB
 raft.wal_max_size_bytes = 64000000
 """
+CLUSTER_CONFIGURATION = """\
+cluster_formation.peer_discovery_backend = classic_config
+cluster_formation.classic_config.nodes.1 = {first}
+cluster_formation.classic_config.nodes.2 = {second}
+cluster_partition_handling = pause_minority
+"""
 TLS_CONFIGURATION = """\
 listeners.ssl.1 = 127.0.0.1:{port}
 ssl_options.cacertfile = {folder}/ca.pem
@@ -64,17 +70,17 @@ class Rabbit:
         """A fresh vhost for one test; its AMQP URL. Deleted afterwards, with its queues and connections."""
         name = f"t-{secrets.token_hex(6)}"
         user = quote(urlsplit(self.url).username or "guest", safe="")
-        self._manage("PUT", f"/api/vhosts/{name}")
-        self._manage("PUT", f"/api/permissions/{name}/{user}", b'{"configure":".*","write":".*","read":".*"}')
+        self.manage("PUT", f"/api/vhosts/{name}")
+        self.manage("PUT", f"/api/permissions/{name}/{user}", b'{"configure":".*","write":".*","read":".*"}')
         parts = urlsplit(self.url)
         try:
             yield parts._replace(path=f"/{name}").geturl()
         finally:
             # A broker that the test left stopped keeps the vhost in a folder that is thrown away with it.
             with contextlib.suppress(ConnectionRefusedError):
-                self._manage("DELETE", f"/api/vhosts/{name}", patience=0.0)
+                self.manage("DELETE", f"/api/vhosts/{name}", patience=0.0)
 
-    def _manage(self, method: str, path: str, body: bytes = b"", *, patience: float = 15.0) -> bytes:
+    def manage(self, method: str, path: str, body: bytes = b"", *, patience: float = 15.0) -> bytes:
         """Ask the management API, again for that many seconds while the node may still be starting.
 
         Its listener is there before its users and its store are, so that early requests meet 401 and 5xx.
@@ -131,17 +137,22 @@ class LocalRabbit(LocalService, Rabbit):
     """A broker of our own; user and password are guest.
 
     ``tls``: a folder with ``ca.pem``, ``server.pem`` and ``server.key``; then ``tls_url`` is there too, for
-    clients that show a certificate of that CA.
+    clients that show a certificate of that CA. ``beside``: a node that runs, whose cluster this one joins at
+    its first start; they share cookie and port mapper, so that one is closed last.
     """
 
     name = "rabbitmq"
 
-    def __init__(self, script: Path, *, tls: Path | None = None) -> None:
+    def __init__(self, script: Path, *, tls: Path | None = None, beside: LocalRabbit | None = None) -> None:
         super().__init__()
         self.script = script
         self.tls = tls
+        self.beside = beside
         ports = free_ports(5)
         self.amqp_port, self.management_port, self.epmd_port, self.cluster_port, self.tls_port = ports
+        self.node = f"antiphon-{self.amqp_port}@localhost"
+        if beside is not None:
+            self.epmd_port = beside.epmd_port
         self.tls_url = f"amqps://guest:guest@localhost:{self.tls_port}/"
         self.url = f"amqp://guest:guest@127.0.0.1:{self.amqp_port}/"
         self.management_url = f"http://127.0.0.1:{self.management_port}"
@@ -152,10 +163,13 @@ class LocalRabbit(LocalService, Rabbit):
         configuration = CONFIGURATION.format(amqp=self.amqp_port, management=self.management_port)
         if self.tls is not None:
             configuration += TLS_CONFIGURATION.format(port=self.tls_port, folder=self.tls)
+        if self.beside is not None:
+            configuration += CLUSTER_CONFIGURATION.format(first=self.beside.node, second=self.node)
         (self.folder / "rabbitmq.conf").write_text(configuration)
         (self.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
         cookie = self.folder / ".erlang.cookie"
-        cookie.write_text(secrets.token_hex(16))
+        shared = None if self.beside is None else self.beside.folder / cookie.name
+        cookie.write_text(secrets.token_hex(16) if shared is None else shared.read_text())
         cookie.chmod(0o400)
 
     def command(self) -> Command:
@@ -171,7 +185,7 @@ class LocalRabbit(LocalService, Rabbit):
             "HOME": str(self.folder),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_EPMD_PORT": str(self.epmd_port),
-            "RABBITMQ_NODENAME": f"antiphon-{self.amqp_port}@localhost",
+            "RABBITMQ_NODENAME": self.node,
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self.amqp_port),
             "RABBITMQ_DIST_PORT": str(self.cluster_port),
@@ -187,7 +201,7 @@ class LocalRabbit(LocalService, Rabbit):
 
     def start(self) -> None:
         """Start the port mapper, then the node: a node that finds none would leave one behind as a daemon."""
-        if self._epmd is None or self._epmd.poll() is not None:
+        if self.beside is None and (self._epmd is None or self._epmd.poll() is not None):
             epmd = find("epmd", ("/usr/lib/erlang/erts-*/bin/epmd",))
             if epmd is None:
                 raise ServiceUnavailable(

@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     amqp_url: str | None = Field(
         None,
         description="RabbitMQ: `amqp://user:password@host:5672/vhost` or `amqps://…`. "
+        "Each node of a cluster, with commas between: `amqp://…@a/vhost,amqp://…@b/vhost`. "
         "Unset: the embedded bus, durable in the SQLite file, for one process.",
     )
     broker: Literal["open", "provisioned"] = Field(

@@ -24,8 +24,8 @@ class RabbitBus:
 
     Two connections: one publishes, one consumes and declares, so that a broker which stops taking
     publishes does not stop the acks that would relieve it. ``url`` is
-    ``amqp://user:password@host:port/vhost``; times are in seconds. ``name`` is shown in the broker's
-    list of connections.
+    ``amqp://user:password@host:port/vhost``, or that of each node of a cluster with commas between; times
+    are in seconds. ``name`` is shown in the broker's list of connections.
 
     ``user``: the one that ``url`` logs in as, on a broker where ``antiphon broker provision`` made it and all
     queues. It may make nothing, and reaches queues by an exchange of its own; what it publishes says so.

@@ -8,6 +8,7 @@ the broker is away (#556, #636). A plain connection, and one task that makes a n
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import random
 import ssl
@@ -19,6 +20,7 @@ from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import AMQPError, AuthenticationError, ProbableAuthenticationError
 from yarl import URL
 
+from bus.addresses import addresses
 from contracts.errors import BusUnavailable, ConfigurationError
 
 __all__ = ["LOST", "Link"]
@@ -36,6 +38,9 @@ _UNSAFE = {"no_verify_ssl"}  # what aiormq reads in a URL and would switch verif
 class Link:
     """Keeps one connection open, from ``start`` until ``close``.
 
+    ``url`` may name each node of a cluster (``bus.addresses``). They are tried in turn, from any of them on,
+    so that processes spread over the nodes; the node that was lost is asked last.
+
     ``heartbeat`` and ``connect_timeout`` are in seconds. Reconnects pause ``first_pause`` seconds, twice
     as long each time up to ``longest_pause``, with jitter, so that a restarted broker does not meet
     everybody at once.
@@ -52,8 +57,8 @@ class Link:
         longest_pause: float = 5.0,
         rng: Callable[[], float] = random.random,
     ) -> None:
-        self._url = URL(url).update_query(heartbeat=heartbeat, name=name)
-        if _UNSAFE & set(self._url.query):
+        self._urls = [URL(each).update_query(heartbeat=heartbeat, name=name) for each in addresses(url)]
+        if any(_UNSAFE & set(each.query) for each in self._urls):
             raise ConfigurationError(
                 "the URL of RabbitMQ says no_verify_ssl: certificates are always verified here; "
                 "give the CA of the broker's certificate in ANTIPHON_TLS_CA"
@@ -63,6 +68,7 @@ class Link:
         self._first_pause = first_pause
         self._longest_pause = longest_pause
         self._rng = rng
+        self._next = int(rng() * len(self._urls)) % len(self._urls)
         self._connection: AbstractConnection | None = None
         self._changed = asyncio.Condition()
         self._keeper: asyncio.Task[None] | None = None
@@ -141,7 +147,7 @@ class Link:
 
     @property
     def _where(self) -> str:
-        return f"{self._url.host}:{self._url.port or 5672}"
+        return ", ".join(f"{each.host}:{each.port or 5672}" for each in self._urls)
 
     def _is_ready(self) -> bool:
         """Whether ``ready`` would return at once: aiormq shows the blocked state in no other public way."""
@@ -184,19 +190,24 @@ class Link:
 
     async def _connect(self) -> AbstractConnection:
         """Try until it works or the login is refused."""
-        pause = self._first_pause
-        while True:
+        pause, patience = self._first_pause, self._connect_timeout / len(self._urls)
+        for tried in itertools.count(1):
+            url = self._urls[self._next]
+            self._next = (self._next + 1) % len(self._urls)
             try:
-                async with asyncio.timeout(self._connect_timeout):
-                    return await aio_pika.connect(self._url)
+                # A node that does not even refuse must leave time for the others.
+                async with asyncio.timeout(patience):
+                    return await aio_pika.connect(url)
             except _REFUSED:
                 raise
             except LOST as error:
                 if not self._started and _tls_error(error) is not None:
                     raise  # waiting makes no certificate right; later it may be about to be replaced
-                _log.debug("RabbitMQ at %s does not answer: %r", self._where, error)
-            await asyncio.sleep(pause * (0.5 + self._rng()))
-            pause = min(2 * pause, self._longest_pause)
+                _log.debug("RabbitMQ at %s:%s does not answer: %r", url.host, url.port, error)
+            if tried % len(self._urls) == 0:
+                await asyncio.sleep(pause * (0.5 + self._rng()))
+                pause = min(2 * pause, self._longest_pause)
+        raise AssertionError("counting has no end")
 
 
 def _tls_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:

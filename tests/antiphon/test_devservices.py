@@ -65,8 +65,8 @@ def test_each_test_gets_a_vhost_that_is_gone_afterwards(rabbit: Rabbit) -> None:
     """A vhost is there inside the with block and deleted after it."""
     with rabbit.vhost() as url:
         name = url.rpartition("/")[2]
-        assert name.encode() in rabbit._manage("GET", "/api/vhosts")
-    assert name.encode() not in rabbit._manage("GET", "/api/vhosts")
+        assert name.encode() in rabbit.manage("GET", "/api/vhosts")
+    assert name.encode() not in rabbit.manage("GET", "/api/vhosts")
 
 
 def test_postgresql_keeps_its_promises_on_disk(postgres: Postgres) -> None:

@@ -68,8 +68,8 @@ def test_the_patience_ends() -> None:
     """A node that never comes up is given up, with its last answer; one that is not there at all, too."""
     with management([503]) as (rabbit, asked):
         with pytest.raises(ServiceUnavailable, match="503"):
-            rabbit._manage("PUT", "/api/vhosts/x", patience=0.3)
+            rabbit.manage("PUT", "/api/vhosts/x", patience=0.3)
         assert len(asked) > 1
     nobody = RemoteRabbit("amqp://127.0.0.1/", f"http://127.0.0.1:{free_ports(1)[0]}")
     with pytest.raises(ConnectionRefusedError):
-        nobody._manage("PUT", "/api/vhosts/x", patience=0.2)
+        nobody.manage("PUT", "/api/vhosts/x", patience=0.2)

@@ -157,6 +157,7 @@ def test_a_child_process_gets_the_same_settings(monkeypatch: pytest.MonkeyPatch)
     [
         ("amqp://guest:guest@h:5672/", "amqp://guest:***@h:5672/"),
         ("redis://:p@h", "redis://:***@h"),
+        ("amqp://u:p@a,amqp://u:p@b/v", "amqp://u:***@a,amqp://u:***@b/v"),
         ("postgresql://u:p@ss@h/d", "postgresql://u:***@h/d"),
         ("http://h:80/a?token=abc&b=1", "http://h:80/a?token=***&b=1"),
         ("see http://h:80 or mail me@h", "see http://h:80 or mail me@h"),

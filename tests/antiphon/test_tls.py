@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import text
@@ -17,6 +18,7 @@ from antiphon.devservices.rabbit import find_rabbit
 from antiphon.devservices.redis import find_redis
 from antiphon.settings import Settings
 from antiphon.tls import amqp_url, database_url, redis_url
+from bus.addresses import addresses
 from bus.port import Queue
 from bus.rabbit import RabbitBus
 from contracts.errors import ConfigurationError, LiveUnavailable
@@ -182,6 +184,9 @@ def test_what_a_url_says_itself_wins(tmp_path: Path) -> None:
     named = Settings.load(tls_ca=ca, amqp_url="amqps://h/?cafile=%2Fmine", database_url="postgresql://h/x")
     assert amqp_url(named) == "amqps://h/?cafile=%2Fmine"
     assert database_url(named).startswith("postgresql://h/x?sslmode=verify-full&sslrootcert=")
+    nodes = Settings.load(tls_ca=ca, amqp_url="amqps://a/v, amqps://b/v")
+    assert [urlsplit(node).hostname for node in addresses(amqp_url(nodes) or "")] == ["a", "b"]
+    assert (amqp_url(nodes) or "").count("cafile=") == 2
     plain = Settings.load(tls_ca=ca, amqp_url="amqp://h/", database_url="postgresql://h/x?sslmode=disable")
     assert (amqp_url(plain), database_url(plain)) == ("amqp://h/", "postgresql://h/x?sslmode=disable")
 

@@ -1,0 +1,73 @@
+"""Several nodes: the bus goes to another when its own is lost, and quorum queues lose nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from antiphon.devservices import Rabbit, RabbitCluster, ServiceUnavailable
+from antiphon.devservices.ports import free_ports
+from antiphon.devservices.rabbit import find_rabbit
+from bus.addresses import addresses
+from bus.port import Queue
+from bus.rabbit import RabbitBus
+from contracts.errors import BusUnavailable, ConfigurationError
+from tests.bus.helpers import gather, to, until
+
+
+@pytest.fixture(scope="module")
+def cluster(rabbit: Rabbit) -> Iterator[RabbitCluster]:
+    script = find_rabbit()  # the fixture has installed it, or an address of somebody else's is set
+    if script is None:
+        raise ServiceUnavailable("a cluster is started here, and RabbitMQ is not installed on this machine")
+    with RabbitCluster(script) as running:
+        yield running
+
+
+def test_addresses_are_split_where_one_begins() -> None:
+    """A comma inside of an address, in a vhost say, belongs to it."""
+    assert addresses("amqp://a/v") == ("amqp://a/v",)
+    assert addresses("amqp://a/v,w , amqps://b") == ("amqp://a/v,w", "amqps://b")
+    assert addresses("") == ()
+
+
+async def test_a_node_that_is_not_there_is_passed_over(rabbit: Rabbit) -> None:
+    """Whichever comes first; and when none is there, all of them are named."""
+    (nobody,) = free_ports(1)
+    dead = f"amqp://guest:guest@127.0.0.1:{nobody}/"
+    with rabbit.vhost() as vhost:
+        for url in (f"{dead},{vhost}", f"{vhost},{dead}"):
+            bus = RabbitBus(url, connect_timeout=10.0)
+            await bus.start()
+            assert bus.state == "connected"
+            await bus.close()
+    with pytest.raises(BusUnavailable, match=rf"127.0.0.1:{nobody}, 127.0.0.1:{nobody} could not be reached"):
+        await RabbitBus(f"{dead},{dead}", connect_timeout=0.5).start()
+    with pytest.raises(ConfigurationError, match="certificates are always verified"):
+        RabbitBus(f"{dead},{dead}?no_verify_ssl=1")
+
+
+async def test_the_leading_node_is_killed_and_the_bus_goes_on_at_another(cluster: RabbitCluster) -> None:
+    """What was confirmed before is there, publishing and consuming go on, and the node comes back."""
+    bus = RabbitBus(cluster.url, connect_timeout=20.0)
+    await bus.start()
+    try:
+        await bus.declare(Queue("q"))
+        assert await asyncio.to_thread(cluster.members, "q") == (3, 3)
+        await bus.publish(*to("q", *(f"before{n}" for n in range(20))))
+        leader = await asyncio.to_thread(cluster.leader, "q")
+        await asyncio.to_thread(leader.kill)
+        await bus.publish(*to("q", *(f"after{n}" for n in range(20))), timeout=20.0)
+        subscription = await bus.subscribe("q", prefetch=50)
+        got = {delivery.message.id for delivery in await gather(subscription, 40)}
+        assert got == {f"{when}{n}" for when in ("before", "after") for n in range(20)}
+        await asyncio.to_thread(leader.start)
+
+        async def whole() -> bool:
+            return await asyncio.to_thread(cluster.members, "q") == (3, 3)
+
+        await until(whole)
+    finally:
+        await bus.close()
