@@ -8,12 +8,12 @@ applied twice: each partition remembers the id of its newest one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from bus.port import Message, Outgoing
 from contracts.crash import reached
@@ -23,11 +23,14 @@ from orchestrator.happenings import EventArrived
 from orchestrator.records import changed_row, fact_row, load_run, new_row
 from orchestrator.run import Run
 from store import tables
-from store.bulk import Together, insert_rows, select_rows, update_rows
+from store.bulk import Together, answers_of, ask_together, insert_rows, select_rows, update_rows
 from store.database import Database
 from store.quarantine import hold
+from store.shortcut import Shortcut, Single
 
 __all__ = ["Change", "Commit", "Journal", "Knowledge", "Post", "Question", "QuietRun"]
+
+_Found = Mapping[str, Any]  # a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +106,8 @@ class Journal:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._commits = database.group(apply_commits)
-        self._questions = database.group_read(_answer)
+        self._commits = database.group(apply_commits, Shortcut(_at_once, _committed))
+        self._questions = database.group_read(_answer, Shortcut(_asked, _answered))
 
     async def commit(self, commit: Commit) -> None:
         """Make a batch durable. Raises Fenced, or StoreUnavailable: then commit the same again."""
@@ -218,13 +221,36 @@ def _owners(connection: Connection, partitions: set[int]) -> dict[int, tuple[int
     return {row.id: (row.epoch, row.last_commit) for row in rows}
 
 
+def _at_once(commits: list[Commit]) -> Single | None:
+    """The same as one statement, which fails when an epoch is another or a commit is there already."""
+    partitions = [(commit.partition, commit.epoch, commit.id) for commit in commits]
+    if len({number for number, _, _ in partitions}) < len(partitions):
+        return None
+    if any(commit.early or commit.refused for commit in commits):
+        return None
+    together = Together("postgresql")
+    _put(together, commits)
+    return together.single(tables.partitions, partitions, same=("epoch",), mark="last_commit")
+
+
+def _committed(commits: list[Commit], rows: Sequence[Any]) -> list[Fenced | None]:
+    return [None] * len(commits)
+
+
 def _write(connection: Connection, commits: list[Commit]) -> None:
-    changes = [change for commit in commits for change in commit.changes]
     # Before the rest, which may take away again what is kept here.
     early = [row for commit in commits for row in commit.early]
     insert_rows(connection, tables.early_events, early, on_conflict="ignore")
-    together = Together(connection)
+    together = Together(connection.dialect.name)
     together.update(tables.partitions, [{"id": c.partition, "last_commit": c.id} for c in commits])
+    _put(together, commits)
+    together.run(connection)
+    refused = [row for commit in commits for row in commit.refused]
+    hold(connection, refused)
+
+
+def _put(together: Together, commits: list[Commit]) -> None:
+    changes = [change for commit in commits for change in commit.changes]
     together.insert(tables.runs, [new_row(c.run) for c in changes if c.created])
     together.update(tables.runs, [changed_row(c.run) for c in changes if not c.created and c.facts])
     together.insert(tables.history, [fact_row(c.run, fact) for c in changes for fact in c.facts])
@@ -238,9 +264,6 @@ def _write(connection: Connection, commits: list[Commit]) -> None:
     # What is deleted was inserted by an earlier commit: it has been published since.
     published = [(commit.partition, position) for commit in commits for position in commit.published]
     together.delete(tables.outbox, published)
-    together.run()
-    refused = [row for commit in commits for row in commit.refused]
-    hold(connection, refused)
 
 
 def _write_timers(together: Together, changes: list[Change]) -> None:
@@ -255,30 +278,50 @@ def _write_timers(together: Together, changes: list[Change]) -> None:
     together.insert(tables.timers, due, on_conflict="update")
 
 
+def _asked(questions: list[Question]) -> Single:
+    """``_answer`` as one statement."""
+    return ask_together(
+        (tables.runs, ("id",), [(run_id,) for q in questions for run_id in q.runs]),
+        (tables.marks, ("run_id", "message_id"), [pair for q in questions for pair in q.marks]),
+        (tables.early_events, ("run_id",), [(run_id,) for q in questions for run_id in q.starting]),
+    )
+
+
+def _answered(questions: list[Question], rows: Sequence[Any]) -> list[Knowledge]:
+    return _knowledge(questions, *answers_of(3, rows))
+
+
 def _answer(connection: Connection, questions: list[Question]) -> list[Knowledge]:
-    answers = [Knowledge() for _ in questions]
-    rows = select_rows(connection, tables.runs, [(run_id,) for q in questions for run_id in q.runs])
-    runs = {row.id: row for row in rows}
-    marks = [pair for q in questions for pair in q.marks]
-    taken = {
-        (row.run_id, row.message_id)
-        for row in select_rows(connection, tables.marks, marks, columns=("run_id", "message_id"))
-    }
-    early = _early(connection, [(run_id,) for q in questions for run_id in q.starting])
-    for question, answer in zip(questions, answers, strict=True):
-        answer.runs = {id: load_run(runs[id]._asdict()) for id in question.runs if id in runs}
-        answer.taken = {pair for pair in question.marks if pair in taken}
-        answer.early = {id: list(early[id]) for id in question.starting if id in early}
-    return answers
+    runs = select_rows(connection, tables.runs, [(run_id,) for q in questions for run_id in q.runs])
+    pairs = [pair for q in questions for pair in q.marks]
+    marks = select_rows(connection, tables.marks, pairs, columns=("run_id", "message_id"))
+    starting = [(run_id,) for q in questions for run_id in q.starting]
+    early = select_rows(connection, tables.early_events, starting, by=("run_id",))
+    return _knowledge(questions, _named(runs), _named(marks), _named(early))
 
 
-def _early(connection: Connection, run_ids: list[tuple[str]]) -> dict[str, list[EventArrived]]:
-    rows = select_rows(connection, tables.early_events, run_ids, by=("run_id",))
-    found: dict[str, list[EventArrived]] = {}
-    for row in sorted(rows, key=lambda row: (row.at, row.message_id)):
-        arrived = EventArrived(row.message_id, row.type, orjson.loads(row.data), row.at)
-        found.setdefault(row.run_id, []).append(arrived)
-    return found
+def _named(rows: Sequence[Row[Any]]) -> list[_Found]:
+    return [row._asdict() for row in rows]
+
+
+def _knowledge(
+    questions: list[Question], runs: Sequence[_Found], marks: Sequence[_Found], early: Sequence[_Found]
+) -> list[Knowledge]:
+    by_id = {row["id"]: row for row in runs}
+    taken = {(row["run_id"], row["message_id"]) for row in marks}
+    events: dict[str, list[EventArrived]] = {}
+    for row in sorted(early, key=lambda row: (row["at"], row["message_id"])):
+        arrived = EventArrived(row["message_id"], row["type"], orjson.loads(row["data"]), row["at"])
+        events.setdefault(row["run_id"], []).append(arrived)
+    return [
+        Knowledge(
+            # Loaded for each: a run is changed in place by whoever asked for it.
+            runs={id: load_run(by_id[id]) for id in question.runs if id in by_id},
+            taken={pair for pair in question.marks if pair in taken},
+            early={id: list(events[id]) for id in question.starting if id in events},
+        )
+        for question in questions
+    ]
 
 
 def _row(partition: int, post: Post) -> dict[str, Any]:

@@ -15,12 +15,23 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
+import orjson
 from sqlalchemy import Connection, Row, Table
 
 from contracts.errors import ConfigurationError
 from store import statements
+from store.shortcut import Single
 
-__all__ = ["OnConflict", "Together", "delete_rows", "insert_rows", "select_rows", "update_rows"]
+__all__ = [
+    "OnConflict",
+    "Together",
+    "answers_of",
+    "ask_together",
+    "delete_rows",
+    "insert_rows",
+    "select_rows",
+    "update_rows",
+]
 
 OnConflict = Literal["error", "ignore", "update"]
 Values = tuple[Any, ...]
@@ -104,9 +115,8 @@ class Together:
     statement is no round trip, they are run one after the other.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._dialect = connection.dialect.name
+    def __init__(self, dialect: str) -> None:
+        self._dialect = dialect
         self._parts: list[tuple[str, list[Values]]] = []
 
     def insert(
@@ -127,16 +137,54 @@ class Together:
             sql = statements.delete(self._dialect, table, _primary_key(table))
             self._parts.append((sql, [tuple(key) for key in keys]))
 
-    def run(self) -> None:
+    def run(self, connection: Connection) -> None:
         """Write them all. Raises what the functions above raise."""
-        parts, self._parts = self._parts, []
         if self._dialect != "postgresql":
-            for sql, values in parts:
-                _execute(self._connection, sql, values)
-        elif parts:
-            arrays = [_arrays(values) for _, values in parts]
-            text = statements.together(tuple([sql for sql, _ in parts]), tuple(map(len, arrays)))
-            self._connection.exec_driver_sql(text, tuple(itertools.chain.from_iterable(arrays)))
+            for sql, values in self._parts:
+                _execute(connection, sql, values)
+        elif self._parts:
+            arrays = self._arrays()
+            text = statements.together(self._texts(), tuple(map(len, arrays)))
+            connection.exec_driver_sql(text, tuple(itertools.chain.from_iterable(arrays)))
+
+    def single(self, table: Table, rows: Sequence[Values], *, same: Sequence[str], mark: str) -> Single:
+        """All of it as one statement of PostgreSQL that fails unless ``rows`` of ``table`` are as expected.
+
+        Each of ``rows``: the primary key, the ``same`` columns, and a new value of ``mark``. See
+        ``store.statements.fenced``. No key twice.
+        """
+        arrays = self._arrays()
+        text = statements.fenced(table, tuple(same), mark, self._texts(), tuple(map(len, arrays)))
+        return Single(text, (*_arrays(list(rows)), *itertools.chain.from_iterable(arrays)))
+
+    def _texts(self) -> Names:
+        return tuple([sql for sql, _ in self._parts])
+
+    def _arrays(self) -> list[Values]:
+        return [_arrays(values) for _, values in self._parts]
+
+
+def ask_together(*asked: tuple[Table, Sequence[str], Sequence[Values]]) -> Single:
+    """Several questions as one query of PostgreSQL: for each a table, columns, and the keys they may equal.
+
+    ``answers_of`` reads what it returns.
+    """
+    text = statements.asked_together(tuple([(table, tuple(by)) for table, by, _ in asked]))
+    arrays = [
+        tuple([list(column) for column in zip(*dict.fromkeys(keys), strict=True)])
+        if keys
+        else tuple([[] for _ in by])
+        for _, by, keys in asked
+    ]
+    return Single(text, tuple(itertools.chain.from_iterable(arrays)))
+
+
+def answers_of(questions: int, rows: Sequence[Any]) -> list[list[dict[str, Any]]]:
+    """What ``ask_together`` found: for each question its rows, by the names of their columns."""
+    found: list[list[dict[str, Any]]] = [[] for _ in range(questions)]
+    for number, row in rows:
+        found[number].append(orjson.loads(row))
+    return found
 
 
 def _insertion(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import ColumnElement, Connection
 
 from store.connect import open_engine
-from store.engine import Engine
+from store.engine import Engine, TakesSingles
+from store.shortcut import Shortcut
 from store.writer import GroupCommit, Writer
 
 __all__ = ["Database", "GroupCommit"]
@@ -29,9 +31,14 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._writer = Writer(engine.transact, writers=engine.writers)
-        self._reader = Writer(engine.read, writers=_SHARED_READS)
         self.dialect = engine.dialect  # "sqlite" or "postgresql"
+        singles = cast(TakesSingles, engine).single if engine.dialect == "postgresql" else None
+        self._writer = Writer(
+            engine.transact, writers=engine.writers, single=singles and partial(singles, writing=True)
+        )
+        self._reader = Writer(
+            engine.read, writers=_SHARED_READS, single=singles and partial(singles, writing=False)
+        )
 
     @classmethod
     async def open(cls, url: str, *, pool: int = 4, writers: int = 1, migrate: bool = False) -> Database:
@@ -67,15 +74,24 @@ class Database:
         """Run ``work`` on one snapshot; writing in it is refused. Raises StoreUnavailable."""
         return await self._engine.read(work)
 
-    def group(self, apply: Callable[[Connection, list[I]], Sequence[R | Exception]]) -> GroupCommit[I, R]:
-        """A typed group commit: items of concurrent submitters are handed to ``apply`` together."""
-        return GroupCommit(self._writer, apply)
+    def group(
+        self,
+        apply: Callable[[Connection, list[I]], Sequence[R | Exception]],
+        shortcut: Shortcut[I, R] | None = None,
+    ) -> GroupCommit[I, R]:
+        """A typed group commit: items of concurrent submitters are handed to ``apply`` together.
+
+        With a ``shortcut``, what is alone in its commit is tried as one statement first.
+        """
+        return GroupCommit(self._writer, apply, shortcut)
 
     def group_read(
-        self, apply: Callable[[Connection, list[I]], Sequence[R | Exception]]
+        self,
+        apply: Callable[[Connection, list[I]], Sequence[R | Exception]],
+        shortcut: Shortcut[I, R] | None = None,
     ) -> GroupCommit[I, R]:
         """Like ``group``, for reads: what many ask at the same moment is one query. Writing is refused."""
-        return GroupCommit(self._reader, apply)
+        return GroupCommit(self._reader, apply, shortcut)
 
     def now(self) -> ColumnElement[float]:
         """The database's clock in seconds since the epoch, for leases and deadlines."""

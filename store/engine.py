@@ -8,18 +8,23 @@ databases; the adapter decides where they run (a thread, or a greenlet over asyn
     unchanged. StoreUnavailable says that the database did not answer or could not store: when that
     happened during the commit itself, its fate is unknown, otherwise nothing was changed. The work
     may be run more than once (a stale connection, a deadlock), each time on a clean transaction.
+*single* (PostgreSQL only)
+    One statement as a transaction of its own (``store.shortcut``). None says that it failed, that nothing
+    has happened, and that the work must go the long way.
 *read*
     One snapshot, whatever the number of statements; writing in it is refused by the database.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, Connection
 
-__all__ = ["Engine"]
+from store.shortcut import Single
+
+__all__ = ["Engine", "TakesSingles"]
 
 T = TypeVar("T")
 
@@ -40,3 +45,9 @@ class Engine(Protocol):
     def now(self) -> ColumnElement[float]: ...
 
     async def close(self) -> None: ...
+
+
+class TakesSingles(Protocol):
+    """An engine for which a single statement is cheaper than a transaction."""
+
+    async def single(self, statement: Single, *, writing: bool) -> Sequence[Any] | None: ...

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
 
+import asyncpg
 from sqlalchemy import ColumnElement, Connection, Double, literal_column
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
@@ -20,7 +21,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from contracts.crash import reached
 from contracts.errors import ConfigurationError, StoreUnavailable
+from store.postgres_lane import Lane, LaneLost
 from store.postgres_tls import take_tls
+from store.shortcut import Single
 
 __all__ = ["STATEMENT_TIMEOUT", "PostgresEngine"]
 
@@ -55,12 +58,14 @@ class PostgresEngine:
         self.writers = writers
         self._statement_timeout = statement_timeout
         self._where = url.render_as_string(hide_password=True)
-        self._write_engine = _engine(url, writers, statement_timeout)
-        self._read_pool = _engine(url, pool, statement_timeout)
+        self._write_engine = _engine(url, writers + 1, statement_timeout)  # one is the lane's
+        self._read_pool = _engine(url, pool + 1, statement_timeout)
         # One snapshot for all statements of a read; costs no round trip, it is part of BEGIN.
         self._read_engine = self._read_pool.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
+        self._write_lane = Lane(self._write_engine)
+        self._read_lane = Lane(self._read_pool)
 
     @classmethod
     async def open(
@@ -98,11 +103,32 @@ class PostgresEngine:
     async def read(self, work: Callable[[Connection], T]) -> T:
         return await self._run(self._read_engine, work)
 
+    async def single(self, statement: Single, *, writing: bool) -> Sequence[Any] | None:
+        """Run one statement as a transaction of its own; None when it failed, and changed nothing.
+
+        Raises StoreUnavailable; after that the fate of one that writes is unknown.
+        """
+        lane = self._write_lane if writing else self._read_lane
+        try:
+            return await lane.fetch(statement)
+        except LaneLost as error:
+            raise self._unavailable(f"lost during a statement: {error}") from error
+        except (DBAPIError, PoolTimeout, OSError) as error:
+            raise self._unavailable(f"no connection: {_say(error)}") from error
+        except asyncpg.PostgresError as error:
+            state = error.sqlstate or ""
+            if state.startswith(_UNAVAILABLE) or (writing and state == _READ_ONLY):
+                raise self._unavailable(_say(error)) from error
+            return None
+
     def now(self) -> ColumnElement[float]:
         # Not now(), which stands still during a transaction.
         return literal_column("extract(epoch from clock_timestamp())::float8", Double)
 
     async def close(self) -> None:
+        for lane in (self._write_lane, self._read_lane):
+            with contextlib.suppress(DBAPIError, OSError):
+                await lane.close()
         await self._write_engine.dispose()
         await self._read_pool.dispose()
 

@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, ColumnDefault, Double, Integer, LargeBinary, 
 
 from contracts.errors import ConfigurationError
 
-__all__ = ["defaults", "delete", "insert", "select", "together", "update"]
+__all__ = ["asked_together", "defaults", "delete", "fenced", "insert", "select", "together", "update"]
 
 Names = tuple[str, ...]
 
@@ -80,14 +80,61 @@ def select(dialect: str, table: Table, columns: Names, keys: Names, lock: bool =
 @lru_cache(_CACHED)
 def together(parts: Names, widths: tuple[int, ...]) -> str:
     """One PostgreSQL statement of several; ``widths`` are the numbers of their parameters."""
+    *others, last = _shifted(parts, widths, 0)
+    named = _named(others)
+    return f"WITH {named} {last}" if named else last
+
+
+@lru_cache(_CACHED)
+def fenced(table: Table, same: Names, mark: str, parts: Names, widths: tuple[int, ...]) -> str:
+    """``together`` that takes effect only if each row of ``table`` that is named is as it was expected.
+
+    Its first parameters are arrays: the primary key, the ``same`` columns, ``mark``. A row is as expected if
+    ``same`` is equal, and ``mark`` is not there yet; it is locked and marked. If any is not, the division
+    by zero at the end undoes the whole statement. (PostgreSQL manual 7.8.4: parts of a WITH that write are
+    run to their end, and all of them are one statement.)
+    """
+    keys = tuple(column.name for column in table.primary_key.columns)
+    name, marked = _quote(table.name), _quote(mark)
+    given = (*keys, *same, mark)
+    locked = (
+        f"SELECT {', '.join(f'v.{_quote(column)}' for column in (*keys, mark))} "
+        f"FROM {name}, {_unnest(table, given, given)} "
+        f"WHERE {_match(name, keys + same)} AND {name}.{marked} IS DISTINCT FROM v.{marked} "
+        f"ORDER BY {', '.join(f'{name}.{_quote(key)}' for key in keys)} FOR UPDATE OF {name}"
+    )
+    marking = f"UPDATE {name} SET {marked} = v.{marked} FROM locked AS v WHERE {_match(name, keys)}"
+    ctes = [f"locked AS MATERIALIZED ({locked})", f"marking AS ({marking})"]
+    if parts:
+        ctes.append(_named(_shifted(parts, widths, len(given))))
+    return f"WITH {', '.join(ctes)} SELECT 1 / (count(*) = cardinality($1))::int FROM locked"
+
+
+@lru_cache(_CACHED)
+def asked_together(asked: tuple[tuple[Table, Names], ...]) -> str:
+    """One PostgreSQL query of several: rows of (number of the question, row as JSON text).
+
+    Each question is a table and the columns that must equal one of the keys given.
+    """
+    parts = [
+        f"SELECT {number}, row_to_json({_quote(table.name)})::text FROM {_quote(table.name)}, "
+        f"{_unnest(table, keys, keys)} WHERE {_match(_quote(table.name), keys)}"
+        for number, (table, keys) in enumerate(asked)
+    ]
+    return " UNION ALL ".join(_shifted(tuple(parts), tuple(len(keys) for _, keys in asked), 0))
+
+
+def _shifted(parts: Names, widths: tuple[int, ...], before: int) -> list[str]:
+    """The parts with their parameters numbered one behind the other, from ``before`` on."""
     shifted: list[str] = []
-    before = 0
     for part, width in zip(parts, widths, strict=True):
         shifted.append(_PARAMETER.sub(lambda found: f"${int(found[1]) + before}::", part))  # noqa: B023
         before += width
-    *others, last = shifted
-    named = ", ".join(f"part{number} AS ({part})" for number, part in enumerate(others, 1))
-    return f"WITH {named} {last}" if named else last
+    return shifted
+
+
+def _named(parts: list[str]) -> str:
+    return ", ".join(f"part{number} AS ({part})" for number, part in enumerate(parts, 1))
 
 
 @lru_cache(_CACHED)

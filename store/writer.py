@@ -21,8 +21,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from sqlalchemy import Connection
 
 from contracts.errors import StoreUnavailable
+from store.shortcut import Shortcut, Single
 
-__all__ = ["GroupCommit", "Transact", "Writer"]
+__all__ = ["GroupCommit", "RunSingle", "Transact", "Writer"]
 
 I = TypeVar("I")  # noqa: E741 - the item
 R = TypeVar("R")
@@ -40,13 +41,22 @@ class Transact(Protocol):
     async def __call__(self, work: Callable[[Connection], T]) -> T: ...
 
 
+class RunSingle(Protocol):
+    """Runs one statement as a transaction of its own; see ``store.engine``."""
+
+    async def __call__(self, statement: Single) -> Sequence[Any] | None: ...
+
+
 class _Job:
     """An item on its way: which ``apply`` it belongs to, and who waits for it."""
 
-    __slots__ = ("apply", "future", "item")
+    __slots__ = ("apply", "future", "item", "shortcut")
 
-    def __init__(self, apply: Apply, item: Any, future: asyncio.Future[Any]) -> None:
+    def __init__(
+        self, apply: Apply, item: Any, future: asyncio.Future[Any], shortcut: Shortcut[Any, Any] | None
+    ) -> None:
         self.apply = apply
+        self.shortcut = shortcut
         self.item = item
         self.future = future
 
@@ -66,8 +76,16 @@ class Writer:
     transaction: group by group).
     """
 
-    def __init__(self, transact: Transact, *, writers: int = 1, most: int = MOST_PER_TRANSACTION) -> None:
+    def __init__(
+        self,
+        transact: Transact,
+        *,
+        writers: int = 1,
+        most: int = MOST_PER_TRANSACTION,
+        single: RunSingle | None = None,
+    ) -> None:
         self._transact = transact
+        self._single = single
         self._writers = writers
         self._most = most
         self._pending: deque[_Job] = deque()
@@ -75,12 +93,14 @@ class Writer:
         self._tasks: set[asyncio.Task[None]] = set()  # strong references: asyncio keeps weak ones
         self._closed = False
 
-    def enqueue(self, apply: Apply, item: Any) -> asyncio.Future[Any]:
+    def enqueue(
+        self, apply: Apply, item: Any, shortcut: Shortcut[Any, Any] | None = None
+    ) -> asyncio.Future[Any]:
         """Take an item; the future is done once its transaction is committed or has failed."""
         if self._closed:
             raise StoreUnavailable("the database was closed; open it again before writing")
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._pending.append(_Job(apply, item, future))
+        self._pending.append(_Job(apply, item, future, shortcut))
         if self._busy < self._writers:
             self._busy += 1
             task = asyncio.create_task(self._drain(), name="antiphon-store-writer")
@@ -120,7 +140,9 @@ class Writer:
     async def _commit(self, jobs: list[_Job]) -> None:
         groups = _by_apply(jobs)
         try:
-            outcomes = await self._transact(lambda connection: _apply_all(connection, groups))
+            outcomes = await self._take_shortcut(groups)
+            if outcomes is None:
+                outcomes = await self._transact(lambda connection: _apply_all(connection, groups))
         except StoreUnavailable as error:
             for job in jobs:
                 job.resolve(_copy(error))
@@ -135,6 +157,18 @@ class Writer:
                 for job, result in zip(group, results, strict=True):
                     job.resolve(result)
 
+    async def _take_shortcut(self, groups: list[list[_Job]]) -> list[Sequence[Any]] | None:
+        """What one statement made of a group that is alone; None when it takes a transaction."""
+        shortcut = groups[0][0].shortcut
+        if self._single is None or shortcut is None or len(groups) > 1:
+            return None
+        items = [job.item for job in groups[0]]
+        statement = shortcut.statement(items)
+        if statement is None:
+            return None
+        rows = await self._single(statement)
+        return None if rows is None else [_one_each(shortcut.results, items, shortcut.results(items, rows))]
+
 
 class GroupCommit(Generic[I, R]):
     """A typed way into the writer: items of concurrent submitters reach ``apply`` together.
@@ -147,14 +181,18 @@ class GroupCommit(Generic[I, R]):
     """
 
     def __init__(
-        self, writer: Writer, apply: Callable[[Connection, list[I]], Sequence[R | Exception]]
+        self,
+        writer: Writer,
+        apply: Callable[[Connection, list[I]], Sequence[R | Exception]],
+        shortcut: Shortcut[I, R] | None = None,
     ) -> None:
         self._writer = writer
         self._apply = apply
+        self._shortcut = shortcut
 
     async def submit(self, item: I) -> R:
         """Commit ``item``; returns its result. Raises what ``apply`` raised, or StoreUnavailable."""
-        result: R = await self._writer.enqueue(self._apply, item)
+        result: R = await self._writer.enqueue(self._apply, item, self._shortcut)
         return result
 
 
@@ -169,14 +207,16 @@ def _apply_all(connection: Connection, groups: list[list[_Job]]) -> list[Sequenc
     outcomes: list[Sequence[Any]] = []
     for group in groups:
         apply = group[0].apply
-        results = apply(connection, [job.item for job in group])
-        if len(results) != len(group):
-            name = getattr(apply, "__qualname__", repr(apply))
-            raise TypeError(
-                f"{name} returned {len(results)} results for {len(group)} items; one each is needed"
-            )
-        outcomes.append(results)
+        items = [job.item for job in group]
+        outcomes.append(_one_each(apply, items, apply(connection, items)))
     return outcomes
+
+
+def _one_each(made_by: Callable[..., Any], items: list[Any], results: Sequence[Any]) -> Sequence[Any]:
+    if len(results) != len(items):
+        name = getattr(made_by, "__qualname__", repr(made_by))
+        raise TypeError(f"{name} returned {len(results)} results for {len(items)} items; one each is needed")
+    return results
 
 
 def _parts(groups: list[list[_Job]]) -> list[list[_Job]]:

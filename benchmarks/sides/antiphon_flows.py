@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from loadgen import measure
 from pydantic import BaseModel
 from sqlalchemy import Connection
@@ -162,4 +163,4 @@ async def main(mode: str, count: int, at_once: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+    uvloop.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))

@@ -177,14 +177,14 @@ async def test_writes_of_several_tables_go_together(database: Database) -> None:
     await put(database, marks, [{"run_id": "r", "message_id": "before"}])
 
     def write(connection: Connection, on_conflict: Any) -> None:
-        together = Together(connection)
+        together = Together(connection.dialect.name)
         together.insert(
             marks, [{"run_id": "r", "message_id": m} for m in ("before", "now")], on_conflict=on_conflict
         )
         together.insert(timers, [{**timer, "name": "new"}])
         together.update(timers, [{**timer, "due_at": 2.0}])
         together.delete(marks, [("r", "nothing")])
-        together.run()
+        together.run(connection)
 
     with pytest.raises(IntegrityError):
         await database.write(lambda connection: write(connection, "error"))

@@ -1,0 +1,70 @@
+"""A connection of its own for single statements, below SQLAlchemy's transactions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from store.shortcut import Single
+
+__all__ = ["Lane", "LaneLost"]
+
+
+class LaneLost(Exception):
+    """Raised when the connection broke under a statement: whether it took effect is unknown."""
+
+
+class Lane:
+    """Holds one connection of an engine's pool, and runs one statement at a time on it, with no BEGIN.
+
+    The pool must have a connection to spare for it. One that breaks is replaced at the next statement.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._held: AsyncConnection | None = None
+        self._driver: asyncpg.Connection[Any] | None = None
+        self._turn = asyncio.Lock()
+
+    async def fetch(self, statement: Single) -> Sequence[Any]:
+        """The rows. Raises LaneLost, asyncpg.PostgresError, and what connecting raises."""
+        async with self._turn:
+            driver = self._driver
+            if driver is None or driver.is_closed():
+                driver = await self._connect()
+            try:
+                rows: Sequence[Any] = await driver.fetch(statement.text, *statement.values)
+                return rows
+            except (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as error:
+                await self._drop()
+                raise LaneLost(f"{type(error).__name__}: {error}") from error
+            except asyncio.CancelledError:
+                await self._drop()  # in the middle of an answer, perhaps
+                raise
+
+    async def close(self) -> None:
+        """Give the connection back."""
+        async with self._turn:
+            held, self._held, self._driver = self._held, None, None
+            if held is not None:
+                await held.close()
+
+    async def _connect(self) -> asyncpg.Connection[Any]:
+        await self._drop()
+        self._held = await self._engine.connect()
+        pooled = await self._held.get_raw_connection()
+        driver: asyncpg.Connection[Any] | None = pooled.driver_connection
+        if driver is None or driver.is_closed():
+            raise LaneLost("the pool gave a connection that is closed")
+        self._driver = driver
+        return driver
+
+    async def _drop(self) -> None:
+        held, self._held, self._driver = self._held, None, None
+        if held is not None:
+            await held.invalidate()
+            await held.close()
