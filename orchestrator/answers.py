@@ -19,6 +19,7 @@ __all__ = ["Answer", "Answers", "run_of", "start_of"]
 log = structlog.get_logger(__name__)
 
 _FIRST_LOOK, _LONGEST_LOOK = 0.25, 1.0  # seconds between looks into the journal
+_PATIENCE = 4  # times what an answer takes nowadays: a house under load is not asked on top of it
 
 
 def start_of(run_id: str, start_id: str) -> str:
@@ -32,24 +33,42 @@ def run_of(id: str) -> str:
 
 
 class Answer:
-    """Something that is waited for."""
+    """Something that is waited for. ``first_look``: seconds until the journal is asked for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_look: float) -> None:
         self.told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.first_look = first_look
 
     async def within(self, timeout: float, look: Callable[[], Awaitable[Any]]) -> Any:
         """What was told, or what ``look`` finds; None when neither came in ``timeout`` seconds."""
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
-        pause = _FIRST_LOOK
+        pause = self.first_look
         while (left := end - loop.time()) > 0:
-            await asyncio.wait({self.told}, timeout=min(left, pause))
+            await self._wait(min(left, pause))
             if self.told.done():
                 return self.told.result()
             if (found := await look()) is not None:
                 return found
             pause = min(_LONGEST_LOOK, pause * 2)
         return self.told.result() if self.told.done() else None
+
+    async def _wait(self, seconds: float) -> None:
+        """Until it is told, at most so long. (``asyncio.wait`` does the same for sets, at a price.)"""
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+
+        def wake(_: object = None) -> None:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        timer = loop.call_later(seconds, wake)
+        self.told.add_done_callback(wake)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+            self.told.remove_done_callback(wake)
 
 
 class Answers:
@@ -63,6 +82,7 @@ class Answers:
         self._feed = answers_feed(incarnation)
         self._expected: dict[str, set[Answer]] = {}
         self._listener: asyncio.Task[None] | None = None
+        self._usual = 0.0  # seconds that an answer takes, as it was lately
 
     async def start(self) -> None:
         """Begin to listen."""
@@ -77,11 +97,15 @@ class Answers:
     @contextmanager
     def expect(self, id: str) -> Iterator[Answer]:
         """Expect an answer about a start or a run; begin before asking, so that none is missed."""
-        answer = Answer()
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        answer = Answer(min(_LONGEST_LOOK, max(_FIRST_LOOK, _PATIENCE * self._usual)))
         self._expected.setdefault(id, set()).add(answer)
         try:
             yield answer
         finally:
+            if answer.told.done():
+                self._usual += (clock() - began - self._usual) / 8
             waiting = self._expected[id]
             waiting.discard(answer)
             if not waiting:

@@ -73,9 +73,9 @@ class Client:
         self._incarnation = incarnation
         self._partitions = partitions
         self._clock = clock
-        self.unstarted = Unstarted(database.group_read(_standings).submit)
+        standing = self._standing = database.group_read(_standings)
+        self.unstarted = Unstarted(standing.submit)
         self._answers = Answers(live, incarnation, started=self.unstarted.answered)
-        self._standing = database.group_read(_standings)
 
     @property
     def flows(self) -> dict[str, list[Flow]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Container
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -144,8 +145,11 @@ async def _attempt(
         return failed("exception", f"{type(error).__name__}: {error}")
 
 
+_is_async = lru_cache(inspect.iscoroutinefunction)
+
+
 async def _call(function: StepFunction, context: StepContext) -> Any:
-    if inspect.iscoroutinefunction(function):
+    if _is_async(function):
         reached("orchestrator.executor.step.before")
         result = await function(context)
         reached("orchestrator.executor.step.after")

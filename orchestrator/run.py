@@ -15,7 +15,7 @@ from orchestrator.facts import ENDINGS, Fact
 __all__ = ["Run", "evolve"]
 
 
-@dataclass(slots=True)
+@dataclass
 class Run:
     """One execution of a flow.
 
@@ -90,7 +90,8 @@ class Run:
 
     def copy(self) -> Run:
         """One that can evolve without changing this one."""
-        fork = Run(**{name: getattr(self, name) for name in self.__slots__})
+        fork = Run.__new__(Run)
+        fork.__dict__.update(self.__dict__)  # once for each happening: a tenth of what __init__ takes
         fork.active = {node: dict(entry) for node, entry in self.active.items()}
         fork.results = dict(self.results)
         fork.undo = list(self.undo)

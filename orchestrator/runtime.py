@@ -121,7 +121,6 @@ class Orchestrator:
         await self._database.write(lambda connection: make_partitions(connection, self._partition_count))
         reached("orchestrator.runtime.make.after")
         await self._bus.declare(*queues_of(self.catalog, self._partition_count))
-        self._announcer.start()
         self._keeper.start()
         await self._correlator.start()
 

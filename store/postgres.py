@@ -110,7 +110,10 @@ class PostgresEngine:
         """
         lane = self._write_lane if writing else self._read_lane
         try:
-            return await lane.fetch(statement)
+            reached("store.postgres.single.before")
+            rows = await lane.fetch(statement)
+            reached("store.postgres.single.after")
+            return rows
         except LaneLost as error:
             raise self._unavailable(f"lost during a statement: {error}") from error
         except (DBAPIError, PoolTimeout, OSError) as error:

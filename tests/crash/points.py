@@ -45,7 +45,7 @@ VERBS = {
     "_fire": "effect",
 }
 # An attribute that is too common a name: only on what is named so.
-VERBS_ON = {("live", "append"): "effect", ("_live", "append"): "effect"}
+VERBS_ON = {("live", "append"): "effect", ("_live", "append"): "effect", ("lane", "fetch"): "commit"}
 # Called by a bare name, here or in a thread: ``function(context)``, ``to_thread(function, context)``.
 NAMES = {"function": "effect"}
 # Handing one of these on, uncalled, would hide a site.
@@ -54,6 +54,7 @@ NEVER_HANDED_ON = {"submit", "enqueue", "transact", "publish", "ack", "reject"}
 _FORWARDS = "forwards to the line below, and each of its callers has points around the call"
 _READS = "reads: nothing is written"
 EXEMPT = {
+    "orchestrator/client.py: standing.submit": _READS,
     "orchestrator/client.py: self._standing.submit": _READS,
     "orchestrator/journal.py: self._questions.submit": _READS,
     "orchestrator/journal.py: self._commits.submit": _FORWARDS,
