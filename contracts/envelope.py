@@ -35,6 +35,8 @@ STRUCTURED = "application/cloudevents+json"
 _READ_PREFIXES = (BINARY_PREFIX, "cloudEvents_", "ce-")
 _PREFIX_LENGTH = len(BINARY_PREFIX)
 _REQUIRED = ("id", "source", "type", "specversion")
+_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"  # RFC 4648 section 6, in lower case
+_PAIRS = [first + second for first in _BASE32 for second in _BASE32]
 _KNOWN = frozenset({*_REQUIRED, "time", "subject", "dataschema", "datacontenttype"})
 
 
@@ -43,12 +45,11 @@ def derive_id(*parts: str | int) -> str:
 
     Each part is prefixed with its length, so that ``("a", "bc")`` and ``("ab", "c")`` differ.
     """
-    digest = hashlib.sha256()
-    for part in parts:
-        raw = str(part).encode()
-        digest.update(len(raw).to_bytes(4, "big"))
-        digest.update(raw)
-    return base64.b32encode(digest.digest()[:17])[:26].decode().lower()
+    raws = [str(part).encode() for part in parts]
+    digest = hashlib.sha256(b"".join([len(raw).to_bytes(4, "big") + raw for raw in raws])).digest()
+    bits = int.from_bytes(digest[:17], "big") >> 6
+    # Ten bits a step: base64.b32encode takes three times as long, and ids are made for every message.
+    return "".join([_PAIRS[bits >> shift & 1023] for shift in range(120, -1, -10)])
 
 
 def timestamp(seconds: float) -> str:
