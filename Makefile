@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench lock clean
+.PHONY: help demo test lint bench chaos lock clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
@@ -30,6 +30,9 @@ lint: $(VENV)/.dev ## check style, format and types
 
 bench: $(VENV)/.dev ## measure, beside the peers; ARGS=--short for a quick look
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+chaos: $(VENV)/.dev ## kill and starve everything in turn under load; ARGS=--short, ARGS="--only leader"
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 lock: ## write both requirement files anew from pyproject.toml (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv (make lock UV=/path/to/uv)" >&2; exit 1; }

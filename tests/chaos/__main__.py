@@ -1,0 +1,125 @@
+"""``make chaos``: break each thing in turn under load, and count what was lost or done twice."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from antiphon.devservices import ServiceUnavailable
+from examples.ride.demo.client import GatewayGone
+from examples.ride.demo.house import HouseFailed
+from examples.ride.trips import Trip
+from tests.chaos.account import Account, render, settle
+from tests.chaos.disk import full_disk
+from tests.chaos.faults import FAULTS, Pace
+from tests.chaos.ground import Ground, Servers, open_ground, open_servers
+from tests.chaos.load import Load, good_trips
+
+__all__ = ["main", "strike"]
+
+LIMIT = 600.0  # seconds for everything
+DISK = "full-disk"
+NAMES = (*FAULTS, DISK)
+SHORT = ("leader", DISK)
+SHORT_PACE = Pace(before=2.0, after=4.0, without_postgres=1.0, without_redis=6.0, frozen=12.0)
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line. Exits with 2 when it makes no sense."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--short", action="store_true", help=f"{' and '.join(SHORT)} only, at a quicker pace")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=NAMES,
+        metavar="FAULT",
+        help=f"one of {', '.join(NAMES)}; repeatable",
+    )
+    parser.add_argument("--rate", type=float, default=5.0, metavar="R", help="new rides a second (5)")
+    parser.add_argument("--keep", action="store_true", help="leave the folder with logs and books")
+    return parser.parse_args(arguments)
+
+
+async def strike(
+    name: str, ground: Ground, servers: Servers, *, pace: Pace, rate: float, trips: list[Trip]
+) -> Account:
+    """One fault under load, and what became of the rides.
+
+    Raises HouseFailed when a process ended that nobody killed.
+    """
+    async with Load(ground.gateway, name, rate=rate, trips=trips) as load:
+        await asyncio.sleep(pace.before)
+        mark = await FAULTS[name](ground, servers, pace)
+    ground.house.check()
+    return await settle(ground.gateway, ground.ledger, ground.mailbox, load, mark)
+
+
+async def perform(asked: argparse.Namespace, folder: Path) -> list[Account]:
+    """Every fault that was asked for, one after the other."""
+    names = asked.only or (SHORT if asked.short else NAMES)
+    pace = SHORT_PACE if asked.short else Pace()
+    trips, told = good_trips(), []
+
+    def tell(account: Account) -> None:
+        told.append(account)
+        print(render(account), file=sys.stderr, flush=True)
+
+    if set(names) & set(FAULTS):
+        async with open_servers() as servers, open_ground(folder / "roles", servers) as ground:
+            for name in names:
+                if name in FAULTS:
+                    tell(await strike(name, ground, servers, pace=pace, rate=asked.rate, trips=trips))
+    if DISK in names:
+        tell(await full_disk(folder / "embedded", pace=pace, rate=asked.rate, trips=trips))
+    return told
+
+
+async def _bounded(asked: argparse.Namespace, folder: Path) -> list[Account]:
+    performing = asyncio.create_task(perform(asked, folder))
+    for how in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(how, performing.cancel)
+    async with asyncio.timeout(LIMIT):
+        return await performing
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0: nothing was lost or done twice. 1: something was. 3: it can't be tried here. 130: interrupted."""
+    asked = parse(sys.argv[1:] if arguments is None else arguments)
+    folder = Path(tempfile.mkdtemp(prefix="antiphon-chaos-"))
+    began = time.monotonic()
+    try:
+        accounts = asyncio.run(_bounded(asked, folder))
+    except asyncio.CancelledError:
+        return 130
+    except ServiceUnavailable as error:
+        print(error, file=sys.stderr)
+        return 3
+    except (GatewayGone, HouseFailed, TimeoutError) as error:
+        print(f"It could not go on: {error!r}\nLogs and books are in {folder}", file=sys.stderr)
+        return 1
+    good = all(account.lost == account.duplicated_effects == 0 for account in accounts)
+    if good and not asked.keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        print(f"Logs and books are in {folder}", file=sys.stderr)
+    document = {
+        "ok": good,
+        "seconds": round(time.monotonic() - began, 1),
+        "faults": {account.fault: account.line() for account in accounts},
+    }
+    print(json.dumps(document), flush=True)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main())
