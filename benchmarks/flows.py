@@ -1,8 +1,8 @@
 """Runs of three trivial local steps: ``python -m benchmarks.flows [--short]``.
 
-2,000 runs, 100 at a time, one orchestrator process, against engines that do the same. PostgreSQL has
-fsync and synchronous_commit on, SQLite synchronous=FULL, queues are quorum queues with confirms. (Dramatiq's
-are durable classic ones. Celery and Dramatiq keep no journal.)
+2,000 runs, 100 at a time, one orchestrator process and one that asks, against engines that do the same.
+PostgreSQL has fsync and synchronous_commit on, SQLite synchronous=FULL, queues are quorum queues with
+confirms. (Dramatiq's are durable classic ones. Celery and Dramatiq keep no journal.)
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def run(bench: Bench) -> None:
     count, at_once = (200, 50) if bench.options.short else (2_000, 100)
     services = bench.services
     services.prepare()
-    ours(bench, "antiphon", "here", count, at_once)
+    ours(bench, "antiphon", "apart", count, at_once)
     python = peers.python()
     names = ("dbos", "restate", "celery", "dramatiq")
     if isinstance(python, str):

@@ -1,6 +1,7 @@
-"""Antiphon: COUNT runs of three steps, AT_ONCE at a time: here, or at a service over the bus (``bus``).
+"""Antiphon: COUNT runs of three steps, AT_ONCE at a time, local ones or (``bus``) at a service over the bus.
 
-One orchestrator; whoever asks is in the same process. ``bus`` has its service in a process of its own.
+One orchestrator. ``apart`` and ``bus``: it, whoever asks, and the service have a process each. ``here``, and
+always on the embedded store: all of them are one process, as ``antiphon up`` is.
 """
 
 from __future__ import annotations
@@ -128,28 +129,53 @@ async def seed(database: Database, run_id: str, ended: int, waiting: int) -> Non
     await database.write(lambda connection: connection.exec_driver_sql("ANALYZE"))
 
 
-async def main(mode: str, count: int, at_once: int) -> None:
-    settings = Settings.load(log_level="warning")
-    app = make_app(mode in ("bus", "service"))
+async def serve(app: App, rooms: Rooms, role: str) -> None:
+    """One role of the house, as a process of its own, until it is told to stop."""
     async with AsyncExitStack() as stack:
-        embedded = settings.amqp_url is None
+        if role == "service":
+            await stack.enter_async_context(reacting(app, rooms, services=app.services))
+        else:
+            await orchestrate(app, rooms, stack)
+        print("ready", flush=True)
+        await asyncio.Event().wait()
+
+
+async def orchestrate(app: App, rooms: Rooms, stack: AsyncExitStack) -> None:
+    """An orchestrator, once it owns every partition."""
+    orchestrator = await stack.enter_async_context(orchestrating(app, rooms))
+    while len(orchestrator.owned) < rooms.settings.partitions:
+        await asyncio.sleep(0.05)
+
+
+async def beside(mode: str, role: str, stack: AsyncExitStack) -> None:
+    """Start a role in a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, __file__, mode, "0", "0", role, stdout=asyncio.subprocess.PIPE
+    )
+    stack.callback(process.terminate)
+    assert process.stdout is not None
+    while line := await process.stdout.readline():
+        if line == b"ready\n":
+            return
+    raise SystemExit(f"the {role} did not start")
+
+
+async def main(mode: str, count: int, at_once: int, role: str = "all") -> None:
+    settings = Settings.load(log_level="warning")
+    app = make_app(mode == "bus")
+    embedded = settings.amqp_url is None
+    async with AsyncExitStack() as stack:
         rooms = await stack.enter_async_context(open_rooms(settings, "up", alone=True))
         await declare(app, rooms)
-        if mode == "service" or (mode == "bus" and embedded):
-            await stack.enter_async_context(reacting(app, rooms, services=app.services))
-        if mode == "service":
-            print("ready", flush=True)
-            await asyncio.Event().wait()
-        if mode == "bus" and not embedded:
-            there = await asyncio.create_subprocess_exec(
-                sys.executable, __file__, "service", "0", "0", stdout=asyncio.subprocess.PIPE
-            )
-            stack.callback(there.terminate)
-            assert there.stdout is not None
-            await there.stdout.readline()
-        orchestrator = await stack.enter_async_context(orchestrating(app, rooms))
-        while len(orchestrator.owned) < settings.partitions:
-            await asyncio.sleep(0.05)
+        if role != "all":
+            await serve(app, rooms, role)
+        elif embedded or mode == "here":
+            if mode == "bus":
+                await stack.enter_async_context(reacting(app, rooms, services=app.services))
+            await orchestrate(app, rooms, stack)
+        else:
+            for other in ("orchestrator", "service") if mode == "bus" else ("orchestrator",):
+                await beside(mode, other, stack)
         client = asking(app, rooms)
         await client.start_listening()
         stack.push_async_callback(client.close)
@@ -163,4 +189,5 @@ async def main(mode: str, count: int, at_once: int) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+    mode, count, at_once, *role = sys.argv[1:]
+    uvloop.run(main(mode, int(count), int(at_once), *role))
