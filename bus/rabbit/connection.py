@@ -21,6 +21,7 @@ from aiormq.exceptions import AMQPError, AuthenticationError, ProbableAuthentica
 from yarl import URL
 
 from bus.addresses import addresses
+from bus.rabbit.tap import TappedConnection
 from contracts.errors import BusUnavailable, ConfigurationError
 
 __all__ = ["LOST", "Link"]
@@ -69,7 +70,7 @@ class Link:
         self._longest_pause = longest_pause
         self._rng = rng
         self._next = int(rng() * len(self._urls)) % len(self._urls)
-        self._connection: AbstractConnection | None = None
+        self._connection: TappedConnection | None = None
         self._changed = asyncio.Condition()
         self._keeper: asyncio.Task[None] | None = None
         self._started = False
@@ -123,18 +124,23 @@ class Link:
         return self._connection is not None and _is_open(self._connection)
 
     @property
+    def ready(self) -> bool:
+        """Whether there is an open connection, on which the broker takes publishes."""
+        return self.connected and self._is_ready()
+
+    @property
     def blocked(self) -> bool:
         """Whether the broker has said that it takes no publishes for now (Connection.Blocked)."""
         return self.connected and not self._is_ready()
 
-    async def connection(self) -> AbstractConnection:
+    async def connection(self) -> TappedConnection:
         """The open connection; waits for the next one while there is none."""
         async with self._changed:
             while self._connection is None or not _is_open(self._connection):
                 await self._changed.wait()
             return self._connection
 
-    async def unblocked(self) -> AbstractConnection:
+    async def unblocked(self) -> TappedConnection:
         """The open connection, once the broker takes publishes on it."""
         while True:
             connection = await self.connection()
@@ -162,12 +168,12 @@ class Link:
             waiting.close()
         return False
 
-    async def _set(self, connection: AbstractConnection | None) -> None:
+    async def _set(self, connection: TappedConnection | None) -> None:
         self._connection = connection
         async with self._changed:
             self._changed.notify_all()
 
-    async def _keep(self, connection: AbstractConnection) -> None:
+    async def _keep(self, connection: TappedConnection) -> None:
         while True:
             await _lost(connection)
             _log.warning(
@@ -179,7 +185,7 @@ class Link:
             await self._set(connection)
             _log.info("RabbitMQ at %s: the %s connection is back", self._where, self._name)
 
-    async def _connect_again(self) -> AbstractConnection:
+    async def _connect_again(self) -> TappedConnection:
         while True:
             try:
                 return await self._connect()
@@ -188,7 +194,7 @@ class Link:
                 _log.error("RabbitMQ at %s refused the login: %s", self._where, error)
                 await asyncio.sleep(self._longest_pause)
 
-    async def _connect(self) -> AbstractConnection:
+    async def _connect(self) -> TappedConnection:
         """Try until it works or the login is refused."""
         pause, patience = self._first_pause, self._connect_timeout / len(self._urls)
         for tried in itertools.count(1):
@@ -197,7 +203,7 @@ class Link:
             try:
                 # A node that does not even refuse must leave time for the others.
                 async with asyncio.timeout(patience):
-                    return await aio_pika.connect(url)
+                    return await aio_pika.connect(url, connection_class=TappedConnection)
             except _REFUSED:
                 raise
             except LOST as error:
@@ -221,12 +227,12 @@ def _tls_error(error: BaseException | None) -> ssl.SSLCertVerificationError | No
     return None
 
 
-def _is_open(connection: AbstractConnection) -> bool:
+def _is_open(connection: TappedConnection) -> bool:
     """``is_closed`` says only whether we closed it; ``connected`` is cleared when anybody does."""
     return connection.connected.is_set() and not connection.is_closed
 
 
-async def _lost(connection: AbstractConnection) -> None:
+async def _lost(connection: TappedConnection) -> None:
     """Returns when the connection is gone. Its ``closed()`` does not, when the broker closed it."""
     gone = asyncio.Event()
 
@@ -238,7 +244,7 @@ async def _lost(connection: AbstractConnection) -> None:
         await gone.wait()
 
 
-async def _close(connection: AbstractConnection) -> None:
+async def _close(connection: TappedConnection) -> None:
     try:
         async with asyncio.timeout(5.0):
             await connection.close()

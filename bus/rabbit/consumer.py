@@ -10,15 +10,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from aiormq.abc import DeliveredMessage
-
 from bus.dead import dead_copy
 from bus.port import Delivery, Outgoing
+from bus.rabbit.arrivals import Arrival
 from bus.rabbit.connection import LOST, Link
 from bus.rabbit.names import plain_exchange
 from bus.rabbit.session import Session, Token
 from bus.rabbit.topology import Topology
-from bus.rabbit.wire import deliveries_of, message_from, published_at, was_delayed
+from bus.rabbit.wire import deliveries_of, message_from, was_delayed
 from contracts.errors import BusError, ConfigurationError, NotPermitted, PublishFailed, Unroutable
 
 __all__ = ["RabbitSubscription"]
@@ -170,20 +169,20 @@ class RabbitSubscription:
             return False
         return True
 
-    def _arrive(self, session: Session, delivered: DeliveredMessage, tag: int) -> None:
+    def _arrive(self, session: Session, came: Arrival) -> None:
         if session is not self._session or self._closed:
             return
-        if not was_delayed(delivered):
-            self._last_published = published_at(delivered)
+        if not was_delayed(came):
+            self._last_published = came.published_at
         self._buffer.append(
             Delivery(
-                message=message_from(delivered, tag),
+                message=message_from(came),
                 queue=self._queue,
-                exchange=plain_exchange(delivered.exchange or ""),
-                routing_key=delivered.routing_key or "",
-                deliveries=deliveries_of(delivered),
-                token=Token(session, tag),
-                user=delivered.header.properties.user_id or None,
+                exchange=plain_exchange(came.exchange),
+                routing_key=came.routing_key,
+                deliveries=deliveries_of(came),
+                token=Token(session, came.tag),
+                user=came.user_id or None,
             )
         )
         self._arrived.set()

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import cast
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
-from aio_pika.abc import AbstractChannel
-from aiormq.channel import Channel as RawChannel
-from aiormq.exceptions import ChannelNotFoundEntity, DeliveryError, PublishError
+from aiormq.exceptions import ChannelNotFoundEntity
 
 from bus.port import Outgoing
 from bus.rabbit.connection import LOST, Link
 from bus.rabbit.delays import delay_name, tier_of
 from bus.rabbit.names import direct_name
+from bus.rabbit.outbound import Batch, Nacked, Outbound, Outcome, Returned, Unwritable
 from bus.rabbit.refusals import is_refused
 from bus.rabbit.topology import Topology
-from bus.rabbit.wire import properties_of
 from contracts.errors import BusError, BusUnavailable, ConfigurationError, NotPermitted, Unroutable
 
 __all__ = ["Publisher"]
@@ -25,73 +24,11 @@ __all__ = ["Publisher"]
 
 # What opening a lane may end in when the broker goes away meanwhile.
 _LOST_LANE: tuple[type[Exception], ...] = (*LOST, BusUnavailable)
+_AT_ONCE = 256  # messages sent before there must be room in the socket for more
 
 
 class _Lost(BusUnavailable):
     """The channel went before the confirm came: worth another try while there is time."""
-
-
-class _Lane:
-    """One publishing channel, with the sends that wait for their confirm on it.
-
-    Each send is a task that nobody cancels while the channel lives: aiormq closes a channel when a return
-    comes for a publish that was cancelled.
-    """
-
-    def __init__(
-        self, channel: AbstractChannel, raw: RawChannel, user: str | None, clock: Callable[[], float]
-    ) -> None:
-        self._user = user
-        self._channel = channel  # aio-pika holds its own objects weakly (#536)
-        self._raw = raw
-        self._clock = clock
-        self.sends: set[asyncio.Task[None]] = set()
-        self._ids: dict[str, asyncio.Task[None]] = {}
-        channel.close_callbacks.add(self._on_close)
-
-    @property
-    def is_closed(self) -> bool:
-        return self._channel.is_closed
-
-    async def close(self) -> None:
-        await self._channel.close()
-
-    async def send(self, out: Outgoing, exchange: str) -> asyncio.Task[None]:
-        """Start a publish; the task ends with its outcome.
-
-        A return carries no delivery tag, only the message, so aiormq finds its publish by message id.
-        Two with one id must therefore not be in flight on one channel: the second waits for the first.
-        """
-        id_ = out.message.id
-        while (before := self._ids.get(id_)) is not None:
-            await asyncio.wait([before])
-        task = asyncio.get_running_loop().create_task(self._publish(out, exchange))
-        self._ids[id_] = task
-        self.sends.add(task)
-        task.add_done_callback(lambda done: self._done(id_, done))
-        return task
-
-    def _done(self, id_: str, task: asyncio.Task[None]) -> None:
-        self.sends.discard(task)
-        if self._ids.get(id_) is task:
-            del self._ids[id_]
-        if not task.cancelled():
-            task.exception()  # its publisher may have given up waiting; then nobody else looks
-
-    async def _publish(self, out: Outgoing, exchange: str) -> None:
-        await self._raw.basic_publish(
-            out.message.body,
-            exchange=exchange,
-            routing_key=out.routing_key,
-            properties=properties_of(out.message, self._clock(), self._user),
-            mandatory=out.mandatory,
-            wait=False,
-        )
-
-    def _on_close(self, _channel: AbstractChannel | None, _error: BaseException | None) -> None:
-        """aiormq fails the confirms that are awaited, but not a publish that waits to be written."""
-        for task in self.sends:
-            task.cancel()
 
 
 class Publisher:
@@ -109,13 +46,15 @@ class Publisher:
         self._link = link
         self._topology = topology
         self._clock = clock
-        self._lane: _Lane | None = None
+        self._lane: Outbound | None = None
         self._opening = asyncio.Lock()
         self._running: set[object] = set()
         self._idle = asyncio.Event()
 
     async def publish(self, outgoing: Sequence[Outgoing], timeout: float) -> dict[int, BusError]:
         """What went wrong, by index; whatever is not in there was confirmed.
+
+        Raises ConfigurationError for what can't be written at all.
 
         What was lost with its channel is sent again, with the same id, while there is time.
         """
@@ -153,40 +92,48 @@ class Publisher:
             return  # it broke, or hangs: the link closes it with the connection
 
     async def _try(
-        self, outgoing: Sequence[Outgoing], indexes: Iterable[int], deadline: float
+        self, outgoing: Sequence[Outgoing], indexes: Sequence[int], deadline: float
     ) -> dict[int, BusError]:
         errors: dict[int, BusError] = {}
-        sends: dict[asyncio.Task[None], int] = {}
-        ways: dict[asyncio.Task[None], str] = {}
-        waiting = list(indexes)
+        exchanges: dict[int, str] = {}
+        waiting = deque(indexes)
+        batch = Batch(asyncio.get_running_loop())
         try:
             async with asyncio.timeout_at(deadline):
-                lane = await self._open()
+                lane = self._ready_lane() or await self._open()
                 while waiting:
                     out = outgoing[waiting[0]]
                     try:
-                        exchange = await self._exchange(out)
+                        exchange = exchanges[waiting[0]] = await self._exchange(out)
+                        await self._room(lane, out, len(exchanges))
+                        lane.send(out, exchange, batch, waiting[0])
                     except BusError as error:
-                        errors[waiting.pop(0)] = error
-                        continue
-                    task = await lane.send(out, exchange)
-                    sends[task] = waiting.pop(0)
-                    ways[task] = exchange
-                if sends:
-                    await asyncio.wait(sends)
+                        errors[waiting[0]] = error
+                    waiting.popleft()
+                await batch.done()
         except TimeoutError:
-            errors |= {index: self._too_late() for index in waiting}
+            errors |= {index: self._too_late() for index in (*waiting, *batch.left)}
         except _LOST_LANE as lost:
             # Opening a lane failed; the pause keeps a broker that refuses channels from being hammered.
             await asyncio.sleep(min(0.05, max(0.0, deadline - asyncio.get_running_loop().time())))
             errors |= {index: _Lost(f"RabbitMQ closed the channel: {lost!r}") for index in waiting}
+        except Unwritable:
+            raise
         except ConfigurationError as error:
             errors |= {index: BusUnavailable(str(error)) for index in waiting}
-        for task, index in sends.items():
-            failure = self._outcome(task, outgoing[index], ways[task])
-            if failure is not None:
-                errors[index] = failure
+        for index, outcome in batch.outcomes.items():
+            errors[index] = self._error(outcome, outgoing[index], exchanges[index])
         return errors
+
+    async def _room(self, lane: Outbound, out: Outgoing, sent: int) -> None:
+        """Return when this message may be sent on this lane. Raises _Lost when nothing can be."""
+        if lane.holds(out.message.id):
+            await lane.free(out.message.id)
+        if sent % _AT_ONCE == 0:
+            with suppress(ConnectionError):  # then the lane closes, and says what was lost
+                await lane.drain()
+        if lane.is_closed:
+            raise _Lost("the channel closed before this message was sent")
 
     def _too_late(self) -> BusUnavailable:
         if self._link.blocked:
@@ -195,28 +142,24 @@ class Publisher:
             return BusUnavailable("RabbitMQ is not connected")
         return BusUnavailable("RabbitMQ gave no confirm in time")
 
-    def _outcome(self, task: asyncio.Task[None], out: Outgoing, exchange: str) -> BusError | None:
-        if not task.done():
-            return self._too_late()
-        if task.cancelled():
-            return _Lost("the connection to RabbitMQ was lost before the confirm")
-        error = task.exception()
-        if error is None:
-            return None
-        if isinstance(error, PublishError):
+    def _error(self, outcome: Outcome, out: Outgoing, exchange: str) -> BusError:
+        """What went wrong with a message that was not confirmed. Raises what nobody had thought of."""
+        if isinstance(outcome, Returned):
             return Unroutable(
                 f"message {out.message.id!r} reached no queue: nothing is bound to "
                 f"exchange {out.exchange!r} with routing key {out.routing_key!r}"
             )
-        if isinstance(error, DeliveryError):
-            return BusUnavailable(f"RabbitMQ refused message {out.message.id!r}: {error!r}")
-        if is_refused(error, exchange, out.routing_key):
-            return NotPermitted(f"RabbitMQ refused message {out.message.id!r} to this user: {error}")
-        if isinstance(error, ChannelNotFoundEntity):
+        if isinstance(outcome, Nacked):
+            return BusUnavailable(f"RabbitMQ refused message {out.message.id!r}")
+        if outcome is None or isinstance(outcome, asyncio.CancelledError):
+            return _Lost("the connection to RabbitMQ was lost before the confirm")
+        if is_refused(outcome, exchange, out.routing_key):
+            return NotPermitted(f"RabbitMQ refused message {out.message.id!r} to this user: {outcome}")
+        if isinstance(outcome, ChannelNotFoundEntity):
             self._topology.forget(out.routing_key)
-        if isinstance(error, LOST):
-            return _Lost(f"the channel closed before the confirm: {error!r}")
-        raise error
+        if isinstance(outcome, LOST):
+            return _Lost(f"the channel closed before the confirm: {outcome!r}")
+        raise outcome
 
     async def _exchange(self, out: Outgoing) -> str:
         """Where to publish. A delayed one can't be mandatory at its end: its queue is looked up before."""
@@ -234,7 +177,12 @@ class Publisher:
             raise BusUnavailable(f"the delay tier {name} can't be had: {error}") from error
         return delay_name(tier, self._user)
 
-    async def _open(self) -> _Lane:
+    def _ready_lane(self) -> Outbound | None:
+        """The lane, where there is nothing to wait for."""
+        lane = self._lane
+        return lane if lane is not None and not lane.is_closed and self._link.ready else None
+
+    async def _open(self) -> Outbound:
         """The lane of the present connection, once the broker takes publishes."""
         connection = await self._link.unblocked()
         async with self._opening:
@@ -243,8 +191,5 @@ class Publisher:
                     # It may have closed because an exchange was deleted (404): make sure of all of them.
                     self._topology.forget()
                     await self._topology.declare_exchanges()
-                channel = await connection.channel(on_return_raises=True)
-                # aio-pika's own publish waits for each message to leave the socket, one after the other.
-                raw = cast(RawChannel, await channel.get_underlay_channel())
-                self._lane = _Lane(channel, raw, self._user, self._clock)
+                self._lane = await Outbound.open(connection, self._user, self._clock)
             return self._lane

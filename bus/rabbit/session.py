@@ -7,12 +7,14 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from aio_pika.abc import AbstractChannel, AbstractConnection
-from aiormq.abc import AbstractChannel as RawChannel
+from aio_pika.abc import AbstractChannel
 from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
+from bus.rabbit.arrivals import Arrival, read_arrival
 from bus.rabbit.connection import LOST
+from bus.rabbit.frames import DELIVER, ack_frame
+from bus.rabbit.tap import Lane, TappedConnection
 
 __all__ = ["Session", "Token"]
 
@@ -20,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 _CLOSE_TIMEOUT = 5.0  # seconds
 
-Arrive = Callable[["Session", DeliveredMessage, int], None]
+Arrive = Callable[["Session", Arrival], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,28 +50,36 @@ class Session:
     unsettled below it is one cumulative ack.
     """
 
-    def __init__(self, connection: AbstractConnection, queue: str, prefetch: int, arrive: Arrive) -> None:
+    def __init__(self, connection: TappedConnection, queue: str, prefetch: int, arrive: Arrive) -> None:
         self._connection = connection
         self._queue = queue
         self._prefetch = prefetch
         self._arrive = arrive
         self._channel: AbstractChannel | None = None
-        self._raw: RawChannel | None = None
+        self._lane: _Inbound | None = None
+        self._consuming = False
         self._ended = asyncio.Event()
         self._held: dict[int, int] = {}
         self._open_tags: dict[int, None] = {}
         self._acks: list[int] = []
-        self._sender: asyncio.Task[None] | None = None
+        # Deliveries overtake aiormq's answer that the queue is consumed; before it nothing could be acked.
+        self._early: list[Arrival] = []
 
     async def open(self) -> None:
         """Raises what is in ``LOST``."""
         self._channel = await self._connection.channel(publisher_confirms=False)
         self._channel.close_callbacks.add(self._on_close)
-        self._raw = await self._channel.get_underlay_channel()
+        raw = await self._channel.get_underlay_channel()
         # Without this the broker's cancel (a deleted queue, a moved leader) ends a consumer in silence.
-        self._raw.on_consumer_cancel_callbacks.add(self._on_cancel)
-        await self._raw.basic_qos(prefetch_count=self._prefetch)
-        await self._raw.basic_consume(self._queue, self._on_message)
+        raw.on_consumer_cancel_callbacks.add(self._on_cancel)
+        await raw.basic_qos(prefetch_count=self._prefetch)
+        self._lane = _Inbound(raw.number, self._on_delivery)
+        self._connection.add_lane(self._lane)
+        await raw.basic_consume(self._queue, _not_through_here)
+        self._consuming = True
+        early, self._early = self._early, []
+        for came in early:
+            self._arrive(self, came)
 
     async def ended(self) -> None:
         """Returns when nothing more will arrive."""
@@ -88,67 +98,54 @@ class Session:
 
     def ack(self, tags: Iterable[int]) -> None:
         """Ack what was taken."""
+        if not self._acks:
+            asyncio.get_running_loop().call_soon(self._send)
         self._acks.extend(tags)
-        self._send_soon()
 
     async def close(self) -> None:
         """Send what is settled, then close the channel: the broker gives back the rest."""
+        self._send()
+        self._end()
         try:
             async with asyncio.timeout(_CLOSE_TIMEOUT):
-                if not self._ended.is_set():
-                    while self._sender is not None:
-                        await asyncio.wait([self._sender])
                 if self._channel is not None and not self._channel.is_closed:
                     await self._channel.close()
         except LOST as error:
             _log.debug("closing a channel that was broken already: %r", error)
-        finally:
-            self._end()
 
-    async def _on_message(self, delivered: DeliveredMessage) -> None:
-        tag = delivered.delivery_tag
-        if tag is not None:
-            self._held[tag] = 0
-            self._open_tags[tag] = None
-            self._arrive(self, delivered, tag)
+    def _on_delivery(self, came: Arrival) -> None:
+        self._held[came.tag] = 0
+        self._open_tags[came.tag] = None
+        if self._consuming:
+            self._arrive(self, came)
+        else:
+            self._early.append(came)
 
     def _on_cancel(self, _frame: Basic.Cancel) -> None:
+        self._send()
         self._end()
 
     def _on_close(self, _channel: AbstractChannel | None, _error: BaseException | None) -> None:
         self._end()
 
     def _end(self) -> None:
+        """Nothing is sent from here on: a frame on a closed channel closes the connection."""
+        self._connection.flush()
+        self._consuming = False
         self._ended.set()
-        if self._sender is not None:
-            self._sender.cancel()
 
-    def _send_soon(self) -> None:
-        if self._sender is None and self._acks and not self._ended.is_set():
-            self._sender = asyncio.get_running_loop().create_task(self._send())
-
-    async def _send(self) -> None:
-        try:
-            while self._acks:
-                acks, self._acks = sorted(self._acks), []
-                await self._write(acks)
-        except LOST as error:
-            # The channel is gone, and the broker delivers again what was acked here in vain.
-            _log.debug("acks were lost with their channel: %r", error)
-        finally:
-            self._sender = None
-
-    async def _write(self, acks: list[int]) -> None:
-        raw = self._raw
-        if raw is None:
-            return
+    def _send(self) -> None:
+        if not self._acks or not self._consuming or self._lane is None or not self._lane.usable:
+            return  # the broker delivers again what was acked in vain
+        acks, self._acks = sorted(self._acks), []
         run = self._lowest_run(set(acks))
         for tag in acks:
             self._open_tags.pop(tag, None)
+        number = self._lane.number
+        frames = [ack_frame(number, tag, multiple=False) for tag in acks[len(run) :]]
         if run:
-            await raw.basic_ack(run[-1], multiple=len(run) > 1, wait=False)
-        for tag in acks[len(run) :]:
-            await raw.basic_ack(tag, wait=False)
+            frames.insert(0, ack_frame(number, run[-1], multiple=len(run) > 1))
+        self._connection.send(frames)
 
     def _lowest_run(self, acked: set[int]) -> list[int]:
         """The acked tags that have nothing unsettled below them."""
@@ -158,3 +155,20 @@ class Session:
                 break
             run.append(tag)
         return run
+
+
+class _Inbound(Lane):
+    """The deliveries of one channel."""
+
+    takes = frozenset({DELIVER})
+
+    def __init__(self, number: int, arrived: Callable[[Arrival], None]) -> None:
+        super().__init__(number)
+        self._arrived = arrived
+
+    def on_content(self, method: bytes, header: bytes, body: bytes) -> None:
+        self._arrived(read_arrival(method, header, body))
+
+
+async def _not_through_here(_delivered: DeliveredMessage) -> None:
+    """What aiormq would call: the lane has taken every delivery before."""
