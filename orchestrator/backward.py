@@ -71,7 +71,10 @@ def undo(turn: Turn, name: str, *, attempt: int, dispatch: int = 1) -> None:
         return
     due = turn.now + node.timeout
     turn.record("compensation_scheduled", name, service=node.at, due=due, **data)
-    turn.then(SendCommand(name, attempt, str(node.at), node.compensate.type, payload, back=True))
+    undoes = node.command.type if node.command is not None else None
+    turn.then(
+        SendCommand(name, attempt, str(node.at), node.compensate.type, payload, back=True, undoes=undoes)
+    )
     turn.then(SetTimer(name, due))
 
 

@@ -43,7 +43,10 @@ class Abandon:
 
 @dataclass(frozen=True, slots=True)
 class SendCommand:
-    """Ask a service; the message's id does not depend on the attempt."""
+    """Ask a service; the message's id does not depend on the attempt.
+
+    ``undoes`` is the type of the step's own command, where this one (``back``) undoes it.
+    """
 
     node: str
     attempt: int
@@ -51,6 +54,7 @@ class SendCommand:
     type: str
     data: Any
     back: bool = False
+    undoes: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,7 +237,8 @@ def _read_reply(event: Event, data: dict[str, Any]) -> Happening:
 
 
 def command(run: Run, effect: SendCommand, at: float) -> Outgoing:
-    """A command to a service."""
+    """A command to a service. One that undoes another says which, so that it is not done afterwards."""
+    undone = {"undoes": command_id(run.id, effect.node), "undoestype": effect.undoes} if effect.undoes else {}
     event = _of_run(
         run,
         effect.type,
@@ -249,6 +250,7 @@ def command(run: Run, effect: SendCommand, at: float) -> Outgoing:
             "node": effect.node,
             "attempt": str(effect.attempt),
             "replyto": str(run.partition),
+            **undone,
         },
     )
     return Outgoing(message_of(event), routing_key=effect.service, exchange=COMMANDS)

@@ -12,7 +12,7 @@ from contracts.crash import reached
 from contracts.envelope import Event, derive_id
 from contracts.errors import BusError, ContractError, PublishFailed, Unroutable
 from reactors.attempt import attempt
-from reactors.claims import Claim, Claimed, Settled
+from reactors.claims import Claim, Claimed, Settled, Undone
 from reactors.desk import Desk, Means
 from reactors.failure import Failure
 from reactors.intake import Refused
@@ -20,6 +20,7 @@ from reactors.patience import patiently
 from reactors.reply import Reply
 from reactors.service import CommandContext, CommandHandler, Service
 from reactors.settlements import Settlement
+from reactors.tombstones import undone_by, unfit
 
 __all__ = ["ServiceDesk"]
 
@@ -37,9 +38,15 @@ class ServiceDesk(Desk):
         self._service = service
 
     def object_to(self, event: Event) -> Refused | None:
-        if event.extensions.get("replyto"):
-            return None
-        return Refused("malformed", "a command must say in the extension 'replyto' where to answer", event)
+        if not event.extensions.get("replyto"):
+            return Refused(
+                "malformed", "a command must say in the extension 'replyto' where to answer", event
+            )
+        objection = unfit(event)
+        return Refused("malformed", objection, event) if objection else None
+
+    def undoes(self, event: Event) -> Undone | None:
+        return undone_by(event, self.name)
 
     async def attempt(self, claim: Claim, claimed: Claimed) -> None:
         event = claim.letter.event

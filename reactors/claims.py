@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 from reactors.letter import Letter
 
-__all__ = ["Claim", "Claimed", "Crashed", "Held", "Key", "Settled", "Suspected", "Verdict"]
+__all__ = ["Claim", "Claimed", "Crashed", "Held", "Key", "Settled", "Suspected", "Undone", "Verdict"]
 
 
 class Key(NamedTuple):
@@ -18,18 +18,26 @@ class Key(NamedTuple):
     event_id: str
 
 
+class Undone(NamedTuple):
+    """The command that another one undoes: of the same source, at the same service."""
+
+    key: Key
+    type: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Claim:
     """A message asking to be handled.
 
     ``redrive`` is the number of the redrive that sent it, 0 for none. ``alone`` says that no other
-    suspect of its reactor is at work in this process.
+    suspect of its reactor is at work in this process. ``undoes``: what must not be done after it.
     """
 
     key: Key
     letter: Letter
     redrive: int = 0
     alone: bool = False
+    undoes: Undone | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from contracts.crash import reached
 from contracts.envelope import Event
 from contracts.errors import BusError, StoreUnavailable
 from contracts.registry import Registry
-from reactors.claims import Claim, Claimed, Crashed, Held, Key, Settled, Suspected, Verdict
+from reactors.claims import Claim, Claimed, Crashed, Held, Key, Settled, Suspected, Undone, Verdict
 from reactors.feed import Feed
 from reactors.inbox import HOLD, Inbox
 from reactors.intake import Intake, Refused
@@ -76,7 +76,8 @@ class Desk(ABC):
         self._in_hand.add(key)
         try:
             letter = Letter(self.name, self.queue, admitted.event, delivery.message)
-            await self._handle(delivery, Claim(key, letter, _redrive(delivery.message)))
+            claim = Claim(key, letter, _redrive(delivery.message), undoes=self.undoes(admitted.event))
+            await self._handle(delivery, claim)
         finally:
             self._in_hand.discard(key)
 
@@ -121,6 +122,10 @@ class Desk(ABC):
 
     def object_to(self, event: Event) -> Refused | None:
         """What else stands against handling this event; nothing, unless a desk says so."""
+        return None
+
+    def undoes(self, event: Event) -> Undone | None:
+        """What must not be done any more once this is; nothing, unless a desk says so."""
         return None
 
     async def refuse(self, delivery: Delivery, refused: Refused) -> None:

@@ -18,10 +18,11 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, tuple_
 
 from contracts.crash import reached
-from reactors.claims import Claim, Claimed, Crashed, Held, Key, Settled, Suspected, Verdict
+from reactors.claims import Claim, Claimed, Crashed, Held, Key, Settled, Suspected, Undone, Verdict
 from reactors.failure import Failure
 from reactors.letter import letter_id
 from reactors.settlements import Settlement, settle
+from reactors.tombstones import refusal, tombstone
 from store.bulk import insert_rows, update_rows
 from store.database import Database, GroupCommit
 from store.tables import dead_letters, processes, reactions
@@ -66,21 +67,55 @@ class Inbox:
         now = self._time(conn)
         # Sorted, so that two processes with the same messages lock their rows in the same order.
         first = dict(sorted({item.key: item for item in reversed(items)}.items()))
-        rows = [self._first_row(item, now) for item in first.values()]
+        undoing = [(item, item.undoes) for item in first.values() if item.undoes is not None]
+        rows = {undone.key: tombstone(item, undone, now) for item, undone in undoing}
+        rows |= {key: self._first_row(item, now) for key, item in first.items()}
         fresh = {
             Key(row.reactor, row.source, row.event_id)
-            for row in insert_rows(conn, reactions, rows, on_conflict="ignore", returning=KEYS)
+            for row in insert_rows(
+                conn, reactions, [rows[key] for key in sorted(rows)], on_conflict="ignore", returning=KEYS
+            )
         }
-        known = _load(conn, [key for key in first if key not in fresh])
+        known = _load(conn, [key for key in sorted(rows) if key not in fresh])
         changes: list[dict[str, Any]] = []
         letters: list[dict[str, Any]] = []
-        verdicts: dict[Key, Verdict] = {key: Claimed(1, 1, 0, now) for key in fresh}
+        verdicts: dict[Key, Verdict] = {key: Claimed(1, 1, 0, now) for key in first if key in fresh}
+        verdicts |= self._bar(undoing, fresh, known, first, now, changes)
         for key, row in known.items():
-            verdicts[key] = self._judge(conn, first[key], row, now, changes, letters)
+            if key in first and key not in verdicts:
+                verdicts[key] = self._judge(conn, first[key], row, now, changes, letters)
         update_rows(conn, reactions, changes, keys=KEYS)
         insert_rows(conn, dead_letters, letters, on_conflict="ignore")
         # A key that stands twice in one batch: the first copy got the verdict, the others wait.
         return [verdicts[item.key] if first[item.key] is item else Held(HOLD) for item in items]
+
+    def _bar(
+        self,
+        undoing: Sequence[tuple[Claim, Undone]],
+        fresh: set[Key],
+        known: dict[Key, Row[Any]],
+        first: dict[Key, Claim],
+        now: float,
+        changes: list[dict[str, Any]],
+    ) -> dict[Key, Verdict]:
+        """Bar what is undone; what undoes a command that is at work waits until that has ended."""
+        waiting: dict[Key, Verdict] = {}
+        for claim, undone in undoing:
+            row = known.get(undone.key)
+            if undone.key in first or (row is not None and self._at_work(row, now)):
+                waiting[claim.key] = Held(HOLD)
+                if claim.key in fresh:
+                    held = self._change(claim.key, "retrying", 0, 0, claim.redrive, now)
+                    changes.append(held | {"claimed_by": None, "retry_at": now + HOLD})
+            elif row is not None and row.status not in ("done", "discarded"):
+                # It failed, its worker died, or it is a dead letter: it could come again.
+                changes.append(refusal(claim, undone, now))
+        return waiting
+
+    def _at_work(self, row: Row[Any], now: float) -> bool:
+        if row.status != "claimed":
+            return False
+        return bool(row.claimed_by == self._incarnation or (row.alive_until or 0.0) > now)
 
     def _judge(
         self,
