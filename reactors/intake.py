@@ -13,7 +13,7 @@ from contracts.envelope import Event
 from contracts.errors import ContractViolation, ForgedMessage, MalformedMessage, UnknownContract
 from contracts.registry import Registry
 
-__all__ = ["Accepted", "Intake", "Refused"]
+__all__ = ["MOST_ATTRIBUTE", "Accepted", "Intake", "Refused"]
 
 MOST_ATTRIBUTE = 512  # characters; what is searched by is indexed, and an index has its limits
 
