@@ -73,6 +73,12 @@ class Service:
         """By command type; a copy."""
         return dict(self._handlers)
 
+    def changed(self, change: Callable[[CommandHandler], CommandHandler]) -> Service:
+        """Another service of this name, with ``change`` of each handler: tests put doubles in between."""
+        other = Service(self.name, concurrency=self.concurrency)
+        other._handlers = {type: change(handler) for type, handler in self._handlers.items()}
+        return other
+
     def queue(self) -> Queue:
         """Its durable queue: whatever is addressed to the service."""
         return Queue(f"service.{self.name}", (Binding(COMMANDS, self.name),))

@@ -8,20 +8,26 @@ from __future__ import annotations
 
 from antiphon.testing.chance import FAULTS, Fault
 from antiphon.testing.finding import find_simulation
+from antiphon.testing.kit import Reaction, TestHouse, in_virtual_time
 from antiphon.testing.parallel import play_in_parallel
 from antiphon.testing.seeds import play, simulate
 from antiphon.testing.simulation import Simulation, follow_the_contracts
 from antiphon.testing.stage import Stage
+from antiphon.testing.visit import StartedRun
 from antiphon.testing.world import Outcome
 
 __all__ = [
     "FAULTS",
     "Fault",
     "Outcome",
+    "Reaction",
     "Simulation",
     "Stage",
+    "StartedRun",
+    "TestHouse",
     "find_simulation",
     "follow_the_contracts",
+    "in_virtual_time",
     "play",
     "play_in_parallel",
     "simulate",

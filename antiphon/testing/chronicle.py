@@ -21,6 +21,8 @@ _ONCE = frozenset({"step_completed", "compensation_completed", "branches_joined"
 _BEGINNINGS = frozenset(
     {"step_scheduled", "event_emitted", "wait_started", "timer_started", "child_started", "branches_started"}
 )
+# Facts that say what became of a run after its end.
+_AFTERWARDS = frozenset({"rerun_started"})
 _MESSAGES = frozenset({"event_received", "event_kept", "event_refused", "signal_received"})
 
 
@@ -44,7 +46,7 @@ class Chronicle:
         for fact in facts:
             if fact.seq != run.seq + 1:
                 self._broken(f"run {run.id}: fact {fact.seq} comes after fact {run.seq}")
-            if run.ended:
+            if run.ended and fact.type not in _AFTERWARDS:
                 self._broken(f"run {run.id} had ended, and then: {fact.type} {fact.node or ''}")
             self._check(run, flow, fact)
             evolve(run, fact)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
+from typing import Any
+
+from sqlalchemy import Connection
 
 from antiphon.app import App
 from antiphon.testing.broker import Broker
 from antiphon.testing.chance import Chance
+from antiphon.testing.doubles import Doubles
 from antiphon.testing.ground import Ground
 from antiphon.testing.loop import VirtualLoop
 from antiphon.testing.place import Place, SimulatedBus, SimulatedEngine
@@ -17,22 +21,26 @@ from antiphon.testing.story import Story
 from antiphon.testing.watch import Watch
 from bus.port import COMMANDS, EVENTS, Outgoing
 from orchestrator.client import Client
+from orchestrator.leases import leave, release
 from orchestrator.runtime import queues_of
+from reactors.dead_letters import DeadLetters
 from store.database import Database
 from store.live.memory import MemoryLive
 
 __all__ = ["EPOCH", "House"]
 
 EPOCH = 1_750_000_000.0  # seconds: when every house begins
-LEASE = 5.0
+_FOR_EVER = 100 * 365 * 86400.0
 _SHORTLY = 3.0  # seconds before something is due, in which the house awakes
+_WORTH_IT = 5.0  # seconds: a leap over fewer is none
 
 
 class House:
     """Stands on ``ground``, and has what goes wrong from ``chance``.
 
     ``broken`` is told of each promise that does not hold; ``committed`` of each commit that changed
-    anything.
+    anything. ``lease``: seconds for which an owner that is gone keeps its partitions; None spares the house
+    all that has to do with leases, and who takes over does so at once.
     """
 
     def __init__(
@@ -43,6 +51,8 @@ class House:
         ground: Ground,
         chance: Chance,
         workspace: str,
+        lease: float | None,
+        stand_ins: Mapping[str, Callable[..., Any]],
         broken: Callable[[str], None],
         committed: Callable[[], None],
     ) -> None:
@@ -50,11 +60,13 @@ class House:
         self.loop = loop
         self.chance = chance
         self.story = Story(self._elapsed)
+        loop.refused = self.story.tell
         self.places: dict[str, Place] = {}
         self.store_offset = 0.0  # seconds by which the store's clock is off
         self.offsets: dict[str, float] = {}  # the same of the machine of each process
         self.events: dict[tuple[str, str], tuple[str, bytes]] = {}  # source and id: type and content
         self._began = loop.time()
+        self._lease = lease
         self._workspace = workspace
         self._broken = broken
         self._announce = committed
@@ -66,6 +78,7 @@ class House:
         self.broker.sent = self._sent
         self.live = MemoryLive(clock=self.clock)
         self.stage = Stage(app, workspace, chance.dice, self.clock, self.watch, self.story.tell)
+        self.doubles = Doubles(app, stand_ins)
         self._numbers: dict[str, int] = {}
         self._roles: dict[str, Role] = {}
         self._down: set[str] = set()
@@ -81,15 +94,16 @@ class House:
 
     async def open(self, *, each: int) -> None:
         """Start ``each`` processes of each role, and the client that asks things of them."""
-        app = self.app
+        app, services = self.app, self.doubles.services(self._place("nobody"), self.app)
         for queue in [
             *queues_of(app.catalog, self._partitions),
             *(reactor.queue() for reactor in app.reactors),
-            *(service.queue() for service in app.services),
+            *(service.queue() for service in services),
         ]:
             self.broker.declare(queue)
         calling = orchestrating(
             app,
+            self.doubles,
             live=self.live,
             watch=self.watch,
             broken=self._broken,
@@ -97,12 +111,12 @@ class House:
             loop=self.loop,
             partitions=self._partitions,
             workspace=self._workspace,
-            lease=LEASE,
+            lease=self._lease or _FOR_EVER,
         )
-        answering = reacting(app, live=self.live, clock=self.clock, workspace=self._workspace)
+        answering = reacting(app, self.doubles, live=self.live, clock=self.clock, workspace=self._workspace)
         letters = "abcdefghijklmnopqrstuvwxyz"[:each]
         self._roles = {f"orchestrator-{letter}": calling for letter in letters}
-        if app.reactors or app.services:
+        if app.reactors or services:
             self._roles |= {f"reactors-{letter}": answering for letter in letters}
         for name in self._roles:
             self.begin(name)
@@ -113,10 +127,12 @@ class House:
         place = self._place("gateway")
         place.mortal = False
         bus = SimulatedBus(place, self.broker, self._publishing)
+        database = Database(SimulatedEngine(place, self._engine, self._committed))
+        self.letters = DeadLetters(database, bus, self.app.registry)
         client = Client(
             self.app.flows,
             bus=bus,
-            database=Database(SimulatedEngine(place, self._engine, self._committed)),
+            database=database,
             live=self.live,
             check=self.app.registry.validate,
             incarnation=place.incarnation,
@@ -138,11 +154,23 @@ class House:
         bus = SimulatedBus(place, self.broker, self._publishing)
         self.loop.spawn(place.life, run_place(place, self._roles[name], bus, engine))
 
+    async def close(self) -> None:
+        """Let nobody go on."""
+        for place in self.places.values():
+            place.life.dead = True
+        await self.stage.client.close()
+
     def _bury(self, place: Place) -> None:
         self.broker.drop(place.life)
         self._down.add(place.name)
+        if self._lease is None:
+            self._engine.transact_now(lambda connection: self._disown(connection, place.incarnation))
         # In nobody's context: the dead set no timers.
         self.loop.call_later(self.chance.between(0.2, 4.0), self.begin, place.name, context=Context())
+
+    def _disown(self, connection: Connection, owner: str) -> None:
+        release(connection, owner, range(self._partitions))
+        leave(connection, owner)
 
     def _place(self, name: str) -> Place:
         number = self._numbers[name] = self._numbers.get(name, 0) + 1
@@ -184,7 +212,7 @@ class House:
         due = self.next_due()
         target = min(until, due - _SHORTLY if due is not None else until)
         seconds = target - self.loop.time()
-        if target == float("inf") or seconds <= LEASE or not self.idle:
+        if target == float("inf") or seconds <= _WORTH_IT or not self.idle:
             return 0.0
         self.loop.now = target
         return seconds

@@ -14,12 +14,20 @@ from typing import Any, TypeVar, TypeVarTuple
 
 from contracts.errors import AntiphonError
 
-__all__ = ["Life", "NothingLeft", "VirtualLoop", "current_life"]
+__all__ = ["Life", "NoNetwork", "NothingLeft", "VirtualLoop", "current_life"]
 
 _MOST_BORN = 20_000
+_NO_IO = (
+    "there are no sockets, pipes and processes in virtual time: what a step, a service or a reactor reaches "
+    "outside of the app must be in memory here (docs/testing.md)"
+)
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+
+class NoNetwork(AntiphonError):
+    """Raised where something would leave the process."""
 
 
 class NothingLeft(AntiphonError):
@@ -100,6 +108,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self.now = 0.0
         self.failures: list[dict[str, Any]] = []
+        self.refused: Callable[[str, str], None] = lambda who, why: None  # told of who wanted out
         self._selector = _Leap(self)
         self._born: list[asyncio.Task[Any]] = []
         self.set_task_factory(self._bear)
@@ -151,6 +160,17 @@ class VirtualLoop(asyncio.BaseEventLoop):
         handle = super().call_at(when, gate, *args, context=context)  # type: ignore[arg-type]
         gate.handle = handle
         return handle
+
+    def _refuse_io(self, *given: Any, **more: Any) -> Any:
+        life = _life.get()
+        # Told as well as raised: clients wrap what they can't connect for in errors of their own.
+        self.refused(life.name if life is not None else "the test", _NO_IO)
+        raise NoNetwork(_NO_IO)
+
+    create_connection = create_server = create_datagram_endpoint = _refuse_io
+    getaddrinfo = getnameinfo = sock_accept = sock_connect = sock_recv = sock_sendall = _refuse_io
+    connect_read_pipe = connect_write_pipe = subprocess_exec = subprocess_shell = _refuse_io
+    create_unix_connection = create_unix_server = _refuse_io
 
     def end(self) -> None:
         """Let go of all that is still under way, and close."""

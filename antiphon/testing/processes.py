@@ -7,14 +7,17 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from antiphon.app import App
+from antiphon.testing.doubles import Doubles
 from antiphon.testing.loop import VirtualLoop
 from antiphon.testing.place import Place, SimulatedBus, SimulatedEngine
 from antiphon.testing.watch import Watch
 from contracts.errors import AntiphonError
 from orchestrator.clock import StoreClock
+from orchestrator.context import StepContext
 from orchestrator.effects import Dispatch
 from orchestrator.executor import Executor, Report
 from orchestrator.flow import Flow
+from orchestrator.nodes import StepFunction
 from orchestrator.run import Run
 from orchestrator.runtime import Orchestrator
 from reactors.runtime import ReactorRuntime
@@ -30,8 +33,10 @@ Role = Callable[[Place, SimulatedBus, Database], Coroutine[Any, Any, Any]]
 class _WatchedExecutor(Executor):
     """Sees that no step starts before its order is durable."""
 
-    def __init__(self, watch: Watch, broken: Callable[[str], None]) -> None:
+    def __init__(self, place: Place, doubles: Doubles, watch: Watch, broken: Callable[[str], None]) -> None:
         super().__init__()
+        self._place = place
+        self._doubles = doubles
         self._watch = watch
         self._broken = broken
 
@@ -43,9 +48,16 @@ class _WatchedExecutor(Executor):
             self._broken(f"run {run.id}: {node!r} attempt {attempt} started before that was durable")
         super().dispatch(run, flow, order, report)
 
+    async def _run(
+        self, function: StepFunction, context: StepContext, order: Dispatch, report: Report
+    ) -> None:
+        double = self._doubles.step(self._place, order.node, order.back, function)
+        await super()._run(double, context, order, report)
+
 
 def orchestrating(
     app: App,
+    doubles: Doubles,
     *,
     live: Live,
     watch: Watch,
@@ -75,20 +87,20 @@ def orchestrating(
             default_workspace=workspace,
             rng=place.chance.dice.random,
             clock=StoreClock(wall=lambda: clock() + place.clock_offset, steady=loop.time),
-            executor=_WatchedExecutor(watch, broken),
+            executor=_WatchedExecutor(place, doubles, watch, broken),
         )
         await orchestrator.start()
 
     return run
 
 
-def reacting(app: App, *, live: Live, clock: Callable[[], float], workspace: str) -> Role:
-    """Every reactor and service of the app."""
+def reacting(app: App, doubles: Doubles, *, live: Live, clock: Callable[[], float], workspace: str) -> Role:
+    """Every reactor of the app, and every service that it sends commands to."""
 
     async def run(place: Place, bus: SimulatedBus, database: Database) -> None:
         runtime = ReactorRuntime(
-            app.reactors,
-            app.services,
+            doubles.reactors(place, app),
+            doubles.services(place, app),
             bus=bus,
             database=database,
             live=live,

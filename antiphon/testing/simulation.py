@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from antiphon.app import App
@@ -69,6 +69,8 @@ class Simulation:
 
     ``script(stage, runs)`` asks things of it; without one, runs are started from the examples in the
     contracts. ``prepare(stage)`` puts the world outside of the app into memory, anew for each seed.
+    ``stand_ins`` are called instead of functions of the app, by the name of the step, reactor or command;
+    a command to a service that runs elsewhere needs one.
     ``invariants`` are asked after each commit that changed something and give a sentence for each thing
     that is wrong; ``at_the_end`` are asked once, when all has come to rest. ``may_stick``: runs may end in an
     incident that waits for a person. ``patience``: seconds (virtual) in which all must come to rest
@@ -78,6 +80,7 @@ class Simulation:
     app: App
     script: Script = follow_the_contracts
     prepare: Prepare | None = None
+    stand_ins: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     invariants: Sequence[Invariant] = ()
     at_the_end: Sequence[Invariant] = ()
     may_stick: bool = False

@@ -14,6 +14,7 @@ from bus.port import Bus
 from contracts.envelope import Event
 from contracts.errors import BusError, RunEnded, RunNotFound, StoreError
 from orchestrator.client import Client
+from orchestrator.durations import Duration, seconds
 from orchestrator.run import Run
 
 __all__ = ["Stage"]
@@ -60,13 +61,20 @@ class Stage:
         """Ask the store itself, in SQL."""
         return self._watch.tables(statement, *parameters)
 
-    async def sleep(self, seconds: float) -> None:
-        """Let time pass."""
+    @property
+    def client(self) -> Client:
+        """What asks things of runs. Raises RuntimeError before the house is open."""
+        if self._client is None:
+            raise RuntimeError("nothing can be asked before the house is open: use the script for that")
+        return self._client
+
+    async def sleep(self, duration: Duration) -> None:
+        """Let time pass: seconds, or ``"2h"``."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
+        until = loop.time() + (seconds(duration) if duration else 0.0)
         self._sleeping.append(until)
         try:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(until - loop.time())
         finally:
             self._sleeping.remove(until)
 
@@ -85,8 +93,8 @@ class Stage:
 
     async def start(self, flow: str, input: dict[str, Any]) -> str:
         """Start a run, again and again until the bus has confirmed it; the run's id."""
-        client = self._asked()
-        start_id = self._id("start")
+        client = self.client
+        start_id = self.next_id("start")
         while True:
             try:
                 receipt = await client.start(self.workspace, flow, input, start_id=start_id, wait=1.0)
@@ -99,7 +107,7 @@ class Stage:
 
     async def publish(self, type: str, data: Any, *, id: str | None = None) -> str:
         """Publish an event from outside until the bus has confirmed it; its id."""
-        event_id = id or self._id("event")
+        event_id = id or self.next_id("event")
         event = Event.create(
             type, data, id=event_id, source="/outside", at=self.clock(), workspace=self.workspace
         )
@@ -115,7 +123,7 @@ class Stage:
 
     async def signal(self, run_id: str, name: str, data: Any) -> None:
         """Tell a run something by name, once it is there; one that has ended is left alone."""
-        client, signal_id = self._asked(), self._id("signal")
+        client, signal_id = self.client, self.next_id("signal")
         while True:
             try:
                 await client.signal(
@@ -129,7 +137,7 @@ class Stage:
 
     async def cancel(self, run_id: str) -> None:
         """Ask for a run to be undone; one that can't be is left alone."""
-        client = self._asked()
+        client = self.client
         while True:
             try:
                 await client.cancel(self.workspace, run_id, reason="simulated", actor="simulation")
@@ -139,11 +147,7 @@ class Stage:
             except (BusError, StoreError, RunNotFound):
                 await asyncio.sleep(_AGAIN)
 
-    def _asked(self) -> Client:
-        if self._client is None:
-            raise RuntimeError("nothing can be asked before the house is open: use the script for that")
-        return self._client
-
-    def _id(self, what: str) -> str:
+    def next_id(self, what: str) -> str:
+        """An id that was not given before."""
         self._count += 1
         return f"{what}-{self._count}"

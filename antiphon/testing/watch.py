@@ -120,10 +120,16 @@ class Watch:
 
     def _reaction(self, key: Reaction, before: str | None, after: str, who: str) -> None:
         if before != after:
-            self._tell(who, f"reaction {key[0]} to {key[2]}: {before or 'new'} -> {after}")
+            why = self._error(key) if after in ("retrying", "dead") else ""
+            self._tell(who, f"reaction {key[0]} to {key[2]}: {before or 'new'} -> {after}{why}")
         if before == "done" and after != "done":
             self._broken(f"reaction {key} was done, and is {after}: it was settled more than once")
         self.reactions[key] = after
+
+    def _error(self, key: Reaction) -> str:
+        rows = self.tables("SELECT error FROM reactions WHERE reactor=? AND source=? AND event_id=?", *key)
+        error = orjson.loads(rows[0][0]) if rows and rows[0][0] else {}
+        return f": {error['type']}: {error['message']}" if error else ""
 
     def _run(self, run_id: str, who: str) -> None:
         known = self._chronicle.runs.get(run_id)
@@ -141,7 +147,9 @@ class Watch:
             )
         ]
         for fact in facts:
-            self._tell(who, f"run {run_id} #{fact.seq} {fact.type}{f' {fact.node}' if fact.node else ''}")
+            node, error = f" {fact.node}" if fact.node else "", fact.data.get("error")
+            why = f": {error.get('code')}: {error.get('message')}" if isinstance(error, dict) else ""
+            self._tell(who, f"run {run_id} #{fact.seq} {fact.type}{node}{why}")
         self._chronicle.add(dict(zip(names, row, strict=True)), facts)
 
     def settled(self, key: Reaction) -> bool:

@@ -21,6 +21,7 @@ from contracts.errors import ConfigurationError
 
 __all__ = ["Outcome", "World", "in_silence"]
 
+LEASE = 5.0
 TROUBLED = 25.0  # seconds in which things go wrong
 _LOOK = 0.5
 
@@ -60,6 +61,8 @@ class World:
             ground=ground,
             chance=self.chance,
             workspace=simulation.workspace,
+            lease=LEASE,
+            stand_ins=simulation.stand_ins,
             broken=self.report,
             committed=lambda: self._ask(simulation.invariants),
         )
