@@ -251,13 +251,14 @@ class TestHouse:
         return house.idle and (due is None or due > house.loop.time() + _SOON)
 
     async def _until(self, done: Callable[[], bool], within: Duration, what: Callable[[], str]) -> None:
-        """Leap until ``done``. Raises AssertionError when that can't be any more, or takes longer."""
+        """Leap until ``done``, and settle. Raises AssertionError when that can't be, or takes longer."""
         house = self._open
         await self._pass(
             house.loop.time() + seconds(within), lambda: done() or (house.idle and house.next_due() is None)
         )
         if not done():
             raise AssertionError(what())
+        await self.settle()
 
     async def _pass(self, end: float, done: Callable[[], bool], *, leaping: bool = True) -> None:
         """Let the time pass until ``end`` or ``done``."""

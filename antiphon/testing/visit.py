@@ -74,7 +74,10 @@ class StartedRun:
         return [fact.node for fact in self.history if fact.type == type]
 
     async def ended(self, *, within: Duration = "365d") -> StartedRun:
-        """Leap to its end; the run itself. Raises AssertionError when that does not come within, or can't."""
+        """Leap to its end, and let everybody finish what follows from it; the run itself.
+
+        Raises AssertionError when the end does not come within, or can't come any more.
+        """
         await self._until(
             lambda: self._run.ended,
             within,
