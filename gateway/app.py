@@ -21,6 +21,7 @@ from gateway.routes import (
     keys,
     metrics,
     quarantine,
+    reconciliation,
     runs,
     stories,
 )
@@ -60,7 +61,8 @@ def create_gateway(platform: Platform) -> FastAPI:
         latency=latency,
         admission=admission,
     )
-    for part in (runs, actions, flows, events, stories, dead_letters, quarantine, keys, health, metrics):
+    rooms = (runs, actions, flows, events, stories, dead_letters, quarantine, reconciliation, keys)
+    for part in (*rooms, health, metrics):
         app.include_router(part.router)
     install(app)
     app.add_middleware(BodyLimit, most=platform.max_body_bytes)

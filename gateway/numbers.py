@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import structlog
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
@@ -23,7 +23,9 @@ from gateway.queries.processes import (
     outbox_depth,
     overdue_timers,
 )
+from gateway.queries.reconciliation import Reconciliation, read_reconciliation
 from gateway.queries.runs import STATUSES
+from orchestrator.doubts import REPAIRABLE
 
 __all__ = ["Numbers", "NumbersCollector", "gather", "queue_stats"]
 
@@ -45,6 +47,7 @@ class Numbers:
     processes: list[Process]
     queues: Mapping[str, QueueStats]
     bus_state: str
+    reconciliation: Reconciliation
 
 
 async def gather(platform: Platform, workspace: str | None) -> Numbers:
@@ -64,6 +67,7 @@ async def gather(platform: Platform, workspace: str | None) -> Numbers:
             processes=list_processes(conn, now),
             queues=queues,
             bus_state=platform.bus.state,
+            reconciliation=read_reconciliation(conn, workspace, now),
         )
 
     queues = await queue_stats(platform)
@@ -117,6 +121,7 @@ class NumbersCollector(Collector):
         yield _gauge("partitions", "Partitions of the store", len(numbers.partitions))
         held = sum(partition.held for partition in numbers.partitions)
         yield _gauge("partitions_owned", "Partitions whose owner's lease runs", held)
+        yield from _reconciled(numbers.reconciliation, numbers.now)
         alive: dict[str, float] = {}
         for process in numbers.processes:
             alive[process.role] = alive.get(process.role, 0) + process.alive
@@ -129,6 +134,21 @@ class NumbersCollector(Collector):
         yield _family("queue_consumers", "Consumers", "queue", {q: s.consumers for q, s in queues.items()})
         ages = {queue: stats.oldest for queue, stats in queues.items() if stats.oldest is not None}
         yield _family("queue_oldest_seconds", "Age of the oldest waiting message", "queue", ages)
+
+
+def _reconciled(found: Reconciliation, now: float) -> Iterable[Metric]:
+    yield _gauge("runs_proved", "Open runs that stood still and were proved to go on", found.proved)
+    yield _gauge("runs_unproven", "Open runs that may wait for what can't come", found.unproven)
+    yield _gauge("runs_unowned", "Open runs of partitions that nobody owns", found.unowned)
+    repaired = CounterMetricFamily(
+        "antiphon_runs_repaired", "What runs waited for, was lost, and was made up for", labels=["reason"]
+    )
+    for reason in REPAIRABLE:
+        repaired.add_metric([reason], found.repaired.get(reason, 0))
+    yield repaired
+    if found.oldest is not None:
+        age = max(0.0, now - found.oldest)
+        yield _gauge("reconciled_seconds", "Since the partition longest not looked at was", age)
 
 
 def _gauge(name: str, help: str, value: float) -> Metric:

@@ -27,10 +27,12 @@ from orchestrator.effects import (
     SetTimer,
     StartRun,
 )
+from orchestrator.facts import Fact
 from orchestrator.flow import Flow
 from orchestrator.happenings import (
     EventArrived,
     Happening,
+    Reconciled,
     StartRequested,
     StepFailed,
     StepFinished,
@@ -67,6 +69,7 @@ class Batch:
     dispatches: list[tuple[Run, Flow, Dispatch]] = field(default_factory=list)
     abandoned: list[tuple[str, str]] = field(default_factory=list)
     answers: list[tuple[StartRequested, str]] = field(default_factory=list)
+    repairs: list[tuple[str, Fact]] = field(default_factory=list)
 
     def take(self, run_id: str, happening: Happening) -> bool:
         """Let one thing happen; false when this process lacks the flow's code, and it must wait."""
@@ -165,6 +168,8 @@ class Batch:
             log.error("flow_version_missing", flow=run.flow, version=run.version, run=run.id)
             return False
         decision = decide(run, flow, happening, now=self.now, rules=self.rules)
+        if isinstance(happening, Reconciled):
+            self.repairs += [(run.id, fact) for fact in decision.facts if fact.type == "run_repaired"]
         if isinstance(happening, TimerFired):
             due = decision.run.due(happening.name)
             if due is None or due <= self.now:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from contracts.errors import Terminal
-from orchestrator import operators, outcomes
+from orchestrator import operators, outcomes, repairs
 from orchestrator.flow import Flow
 from orchestrator.forward import enter
 from orchestrator.happenings import (
@@ -116,7 +116,7 @@ def _dispatch(turn: Turn, happening: Happening) -> None:
         case TimerFired(name=name):
             outcomes.timer_fired(turn, name)
         case Reconciled():
-            outcomes.reconciled(turn, happening)
+            repairs.reconciled(turn, happening)
         case OwnerChanged():
             outcomes.owner_changed(turn)
         case ChildEnded():

@@ -24,7 +24,7 @@ from orchestrator.nodes import Call, Emit, Parallel, Sleep, Step, Wait, When
 from orchestrator.plan import Place
 from orchestrator.turn import Turn, error_of
 
-__all__ = ["enter", "fail", "leave", "schedule"]
+__all__ = ["enter", "fail", "leave", "schedule", "start_of"]
 
 
 def enter(turn: Turn, name: str | None, after: Place | None = None) -> None:
@@ -142,6 +142,13 @@ def _wait(turn: Turn, node: Wait, position: int) -> bool:
 
 
 def _call(turn: Turn, node: Call, position: int) -> None:
+    order = start_of(turn, node)
+    turn.record("child_started", node.name, child=order.run_id, flow=order.flow, position=position)
+    turn.then(order)
+
+
+def start_of(turn: Turn, node: Call) -> StartRun:
+    """The run that a call asks for. Raises Terminal when it can't be told."""
     flow = turn.rules.flow(node.flow, node.version or 0)
     if flow is None:
         raise Terminal(f"there is no flow {node.flow!r} in this app", code="unknown_flow")
@@ -154,8 +161,7 @@ def _call(turn: Turn, node: Call, position: int) -> None:
             code="missing_key",
         )
     child, key = run_id_of(turn.run.workspace, flow.name, str(key)), str(key)
-    turn.record("child_started", node.name, child=child, flow=flow.name, position=position)
-    turn.then(StartRun(child, flow.name, flow.version, key, payload, node=node.name))
+    return StartRun(child, flow.name, flow.version, key, payload, node=node.name)
 
 
 def _choose(turn: Turn, place: Place) -> str | None:

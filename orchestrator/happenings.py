@@ -151,10 +151,15 @@ class OwnerChanged:
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """What a run waits for can't come: (node, dispatch) nobody works on, timers that are gone, nothing."""
+    """What a run waits for can't come.
+
+    ``lost``: (node, dispatch) that nobody works on. ``timers``: (node, due) that are gone. ``asks``: (node,
+    reason) to ask a service or another run for again. ``nothing``: nothing is left that could move it.
+    """
 
     lost: tuple[tuple[str, int], ...] = ()
-    timers: tuple[str, ...] = ()
+    timers: tuple[tuple[str, float], ...] = ()
+    asks: tuple[tuple[str, str], ...] = ()
     nothing: bool = False
 
 

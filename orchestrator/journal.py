@@ -28,7 +28,7 @@ from store.database import Database
 from store.quarantine import hold
 from store.shortcut import Shortcut, Single
 
-__all__ = ["Change", "Commit", "Journal", "Knowledge", "Post", "Question", "QuietRun"]
+__all__ = ["Change", "Commit", "Journal", "Knowledge", "Post", "Question"]
 
 _Found = Mapping[str, Any]  # a row
 
@@ -80,16 +80,6 @@ class Question:
     runs: tuple[str, ...] = ()
     marks: tuple[tuple[str, str], ...] = ()
     starting: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class QuietRun:
-    """What the reconciler looks at of a run that nothing has happened to for a while."""
-
-    id: str
-    active: dict[str, dict[str, Any]]
-    held: list[str]
-    paused: bool
 
 
 @dataclass(slots=True)
@@ -153,36 +143,6 @@ class Journal:
             return [(row[0], row[1], row[2]) for row in connection.execute(query)]
 
         return await self._database.read(read)
-
-    async def quiet(self, partition: int, *, after: str, before: float, most: int) -> list[QuietRun]:
-        """Open runs behind ``after`` that nothing has happened to since ``before``, by id."""
-        columns = tables.runs.c
-        query = (
-            select(columns.id, columns.state)
-            .where(columns.partition == partition, columns.ended_at.is_(None))
-            .where(columns.id > after, columns.updated_at < before)
-            .order_by(columns.id)
-            .limit(most)
-        )
-
-        def read(connection: Connection) -> list[QuietRun]:
-            rows = [(row.id, orjson.loads(row.state)) for row in connection.execute(query)]
-            return [QuietRun(id, state["active"], state["held"], state["paused"]) for id, state in rows]
-
-        return await self._database.read(read)
-
-    async def timers_of(self, run_ids: list[str]) -> dict[str, set[str]]:
-        """The names of the timers that are set for each of these runs."""
-        keys = [(run_id,) for run_id in run_ids]
-        rows = await self._database.read(
-            lambda connection: select_rows(
-                connection, tables.timers, keys, by=("run_id",), columns=("run_id", "name")
-            )
-        )
-        found: dict[str, set[str]] = {}
-        for row in rows:
-            found.setdefault(row.run_id, set()).add(row.name)
-        return found
 
     async def unrouted(self, events: Iterable[tuple[str, str]]) -> None:
         """Note that nobody listened to these events: (source, id)."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator.backward import go_back, turn_back, undo
 from orchestrator.effects import SetTimer, StartRun
-from orchestrator.forward import enter
+from orchestrator.forward import enter, leave
 from orchestrator.happenings import CancelRequested, PauseRequested, ResumeRequested, RetryRequested
 from orchestrator.nodes import Step
 from orchestrator.outcomes import rerun_id
@@ -76,8 +76,10 @@ def _go_on(turn: Turn, name: str, kind: str) -> None:
             undo(turn, name, attempt=1)
         else:
             go_back(turn)
-        return
-    enter(turn, name)
+    elif kind == "gap":  # what the incident stands at is done; what comes next is not
+        leave(turn, name)
+    else:
+        enter(turn, name)
 
 
 def undone_before(plan: Plan, node: str) -> str | None:

@@ -13,16 +13,16 @@ from orchestrator.backward import COMPENSATION_RETRY, go_back, undo
 from orchestrator.effects import ForwardEvent, SetTimer
 from orchestrator.facts import received
 from orchestrator.forward import fail, leave, schedule
-from orchestrator.happenings import ChildEnded, Reconciled, StepFailed, StepFinished
+from orchestrator.happenings import ChildEnded, StepFailed, StepFinished
 from orchestrator.nodes import Step
 from orchestrator.turn import Turn, error_of
 
 __all__ = [
+    "again",
     "child_ended",
     "event_arrived",
     "keep",
     "owner_changed",
-    "reconciled",
     "rerun_id",
     "step_failed",
     "step_finished",
@@ -78,7 +78,7 @@ def timer_fired(turn: Turn, name: str) -> None:
         return
     if "retry_at" in entry:
         if not turn.run.paused:  # an attempt is something new; resume sets the timer again
-            _again(turn, name, entry, attempt=entry["attempt"] + 1)
+            again(turn, name, entry, attempt=entry["attempt"] + 1)
         return
     _mind_the_place(turn, name, entry)
     match entry["kind"]:
@@ -142,22 +142,9 @@ def owner_changed(turn: Turn, only: Collection[tuple[str, int]] | None = None) -
             error = {"code": "crashes_its_worker", "message": message, "node": name}
             turn.record("incident_raised", name, error=error, kind=entry["kind"])
         else:
-            _again(turn, name, entry, attempt=entry["attempt"], dispatch=entry["dispatch"] + 1)
+            again(turn, name, entry, attempt=entry["attempt"], dispatch=entry["dispatch"] + 1)
         if turn.run.backward and entry["kind"] == "step":
             return  # it could not start again, and everything else was stopped with it
-
-
-def reconciled(turn: Turn, found: Reconciled) -> None:
-    """Make up for what was lost; what has moved on meanwhile is left alone."""
-    run = turn.run
-    for name in found.timers:
-        due = run.due(name)
-        if due is not None:
-            turn.then(SetTimer(name, due))
-    owner_changed(turn, only=found.lost)
-    if found.nothing and not (run.ended or run.active or run.held or run.paused):
-        error = {"code": "nothing_to_wait_for", "message": "nothing that could move it is left", "node": None}
-        turn.record("incident_raised", turn.plan.first, error=error, kind="step")
 
 
 def child_ended(turn: Turn, child: ChildEnded) -> None:
@@ -266,7 +253,7 @@ def _retry_at(turn: Turn, name: str, entry: dict[str, Any], after: float | None)
     return at
 
 
-def _again(turn: Turn, name: str, entry: dict[str, Any], *, attempt: int, dispatch: int = 1) -> None:
+def again(turn: Turn, name: str, entry: dict[str, Any], *, attempt: int, dispatch: int = 1) -> None:
     """Start a node's attempt again. What is wrong with it is that node's own trouble, and no other's."""
     back = entry["kind"] == "compensation"
     try:

@@ -31,6 +31,7 @@ from orchestrator.happenings import (
 from orchestrator.inbox import Arrival, Inbox, refusal
 from orchestrator.instead import instead_of
 from orchestrator.journal import Commit, Journal, Knowledge, Question
+from orchestrator.proofs import Proofs
 from orchestrator.reconciler import Reconciler
 from orchestrator.relay import Relay
 from orchestrator.room import forget
@@ -53,6 +54,7 @@ class Shop:
 
     bus: Bus
     journal: Journal
+    proofs: Proofs
     catalog: Catalog
     rules: Rules
     executor: Executor
@@ -75,10 +77,12 @@ class Partition:
         self._relay = Relay(shop.bus, shop.journal, self._inbox.published)
         self._timers = Timers(shop.journal, number, clock=shop.clock, fire=self._fire)
         self._reconciler = Reconciler(
-            shop.journal,
+            shop.proofs,
             number,
+            epoch,
             clock=shop.clock,
             works=shop.executor.works_on,
+            knows=lambda flow, version: shop.catalog.find(flow, version) is not None,
             happened=self._inbox.happened,
         )
         # Positions go on growing from one owner to the next, and ids of commits never come again.
@@ -305,6 +309,7 @@ class Partition:
             shop.announcer.facts(change.run, change.facts)
         for start, outcome in batch.answers:
             shop.announcer.answer(start, outcome)
+        self._reconciler.repaired(batch.repairs)
         for run_id, node in batch.abandoned:
             shop.executor.abandon(run_id, node)
         if not self._draining:

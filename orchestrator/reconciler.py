@@ -8,75 +8,64 @@ that a hundred thousand waiting runs cost a few queries.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import structlog
 
 from contracts.errors import StoreError
-from orchestrator.happenings import Happening, Reconciled
-from orchestrator.journal import Journal, QuietRun
+from orchestrator.doubts import Doubt, QuietRun, doubts_about, repair_of
+from orchestrator.facts import Fact
+from orchestrator.happenings import Happening
+from orchestrator.proofs import Findings, Proofs
 
-__all__ = ["Doubts", "Reconciler", "doubts_about"]
+__all__ = ["Reconciler"]
 
 log = structlog.get_logger(__name__)
 
 EVERY = 10.0  # seconds between pages
 QUIET = 15.0  # seconds without a fact, after which a run has to prove itself
 _PAGE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Doubts:
-    """What a run waits for and can't get: work that nobody does, timers that are gone, nothing at all."""
-
-    lost: tuple[tuple[str, int], ...] = ()  # node, dispatch
-    timers: tuple[str, ...] = ()
-    nothing: bool = False
-
-    def __bool__(self) -> bool:
-        return bool(self.lost or self.timers or self.nothing)
-
-
-def doubts_about(run: QuietRun, timers: set[str], works: Callable[[str, str], bool]) -> Doubts:
-    """What of a run's reasons to wait does not hold. Pure but for ``works(run_id, node)``."""
-    lost: list[tuple[str, int]] = []
-    missing: list[str] = []
-    for node, entry in run.active.items():
-        if "stuck" in entry:
-            continue  # listed, with its reason: somebody has to retry or cancel it
-        waits_by_clock = "retry_at" in entry or "due" in entry
-        if waits_by_clock and node not in timers:
-            missing.append(node)
-        elif not waits_by_clock and entry.get("here") and not works(run.id, node):
-            lost.append((node, entry["dispatch"]))
-    nothing = not run.active and not run.paused and not run.held
-    return Doubts(tuple(lost), tuple(missing), nothing)
+_MOST_LISTED = 50
+_TOLD_ANEW = 60.0  # seconds until findings that did not change are written again
+_PATIENCE = 30.0  # seconds until one repair is tried a second time; twice as long each time after that
+_MOST_PATIENCE = 3600.0
 
 
 class Reconciler:
-    """One for each owned partition. A doubt becomes a happening, decided like any other."""
+    """One for each owned partition. A doubt becomes a happening, decided like any other.
+
+    ``works(run_id, node)``: whether a step is in hand here. ``knows(flow, version)``: whether the code is.
+    """
 
     def __init__(
         self,
-        journal: Journal,
+        proofs: Proofs,
         partition: int,
+        epoch: int,
         *,
         clock: Callable[[], float],
         works: Callable[[str, str], bool],
+        knows: Callable[[str, int], bool],
         happened: Callable[[str, Happening], None],
         every: float = EVERY,
         quiet: float = QUIET,
     ) -> None:
-        self._journal = journal
+        self._proofs = proofs
         self._partition = partition
+        self._epoch = epoch
         self._clock = clock
         self._works = works
+        self._knows = knows
         self._happened = happened
         self._every = every
         self._quiet = quiet
         self._task: asyncio.Task[None] | None = None
+        self._findings = Findings()
+        self._repaired: dict[str, int] = {}
+        self._kept: tuple[Findings | None, float] = (None, 0.0)
+        # When what was tried may be tried again: a repair that does not help must not fill a history.
+        self._tried: dict[tuple[str, Doubt], tuple[int, float]] = {}
+        self._seen: set[tuple[str, Doubt]] = set()
 
     def start(self) -> None:
         """Begin to look."""
@@ -88,30 +77,90 @@ class Reconciler:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    def repaired(self, repairs: Iterable[tuple[str, Fact]]) -> None:
+        """These facts, each of a run, are committed."""
+        for run_id, fact in repairs:
+            reason = fact.data["reason"]
+            self._repaired[reason] = self._repaired.get(reason, 0) + 1
+            log.error(
+                "run_repaired",
+                run=run_id,
+                partition=self._partition,
+                node=fact.node,
+                reason=reason,
+                at=fact.at,
+            )
+
     async def _run(self) -> None:
-        after = ""
+        after, began = "", False
         while True:
             await asyncio.sleep(self._every)
             try:
+                if not began:
+                    self._repaired = await self._proofs.repaired(self._partition) | self._repaired
+                    began = True
                 after = await self.look(after)
             except StoreError as error:
                 log.warning("not_reconciled", partition=self._partition, error=str(error))
-            except Exception:  # one odd row must not end the proof for all others: begin anew
+            except Exception:  # whatever it is, it must not end the proof: begin anew
                 log.exception("not_reconciled", partition=self._partition)
                 after = ""
 
     async def look(self, after: str = "") -> str:
-        """Look at one page behind a run's id; the id to go on from, empty at the end."""
-        before = self._clock() - self._quiet
-        page = await self._journal.quiet(self._partition, after=after, before=before, most=_PAGE)
-        timers = await self._journal.timers_of([run.id for run in page])
+        """Look at one page behind a run's id; the id to go on from, empty at the end. Raises StoreError."""
+        now = self._clock()
+        before = now - self._quiet
+        if not after:
+            self._findings, self._seen = Findings(), set()
+        page = await self._proofs.page(self._partition, after=after, before=before, most=_PAGE)
         for run in page:
-            doubts = doubts_about(run, timers.get(run.id, set()), self._works)
-            if doubts:
-                log.error("run_reconciled", run=run.id, partition=self._partition, **_shown(doubts))
-                self._happened(run.id, Reconciled(doubts.lost, doubts.timers, doubts.nothing))
-        return page[-1].id if len(page) == _PAGE else ""
+            self._prove(run, before, now)
+        if len(page) == _PAGE:
+            return page[-1].id
+        self._tried = {key: tried for key, tried in self._tried.items() if key in self._seen}
+        await self._tell(now)
+        return ""
 
+    def _prove(self, run: QuietRun, before: float, now: float) -> None:
+        try:
+            doubts = doubts_about(run, self._works, self._knows, before=before)
+        except Exception:  # an entry as nobody writes it: it costs this run its proof, and no other
+            log.exception("run_unreadable", run=run.id, partition=self._partition)
+            doubts = [Doubt("unreadable")]
+        findings = self._findings
+        if not doubts:
+            findings.proved += not any("stuck" in entry for entry in run.active.values())
+            return
+        findings.unproven += 1
+        if len(findings.listed) < _MOST_LISTED:
+            findings.listed.append(
+                {
+                    "run_id": run.id,
+                    "workspace": run.workspace,
+                    "flow": run.flow,
+                    "version": run.version,
+                    "key": run.key,
+                    "since": run.since,
+                    "code": doubts[0].reason,
+                    "reason": "; ".join(map(str, doubts)) + (f": {run.odd}" if run.odd else ""),
+                }
+            )
+        repair = repair_of([doubt for doubt in doubts if self._may_try((run.id, doubt), now)])
+        if repair is not None:
+            self._happened(run.id, repair)
 
-def _shown(doubts: Doubts) -> Mapping[str, Any]:
-    return {"lost": [node for node, _ in doubts.lost], "timers": doubts.timers, "nothing": doubts.nothing}
+    def _may_try(self, key: tuple[str, Doubt], now: float) -> bool:
+        self._seen.add(key)
+        tries, again_at = self._tried.get(key, (0, 0.0))
+        if now < again_at:
+            return False
+        self._tried[key] = (tries + 1, now + min(_PATIENCE * 2.0**tries, _MOST_PATIENCE))
+        return True
+
+    async def _tell(self, now: float) -> None:
+        self._findings.repaired = dict(self._repaired)
+        kept, at = self._kept
+        if kept == self._findings and now < at + _TOLD_ANEW:
+            return
+        await self._proofs.keep(self._partition, self._epoch, self._findings, now)
+        self._kept = (self._findings, now)

@@ -249,6 +249,8 @@ def _child_ended(run: Run, fact: Fact) -> None:
 def _incident_raised(run: Run, fact: Fact) -> None:
     entry = run.active.setdefault(str(fact.node), {"kind": fact.data["kind"], "since": fact.at})
     entry["stuck"] = fact.data["error"]
+    if fact.node in run.held:
+        run.held.remove(fact.node)
     entry.pop("here", None)
 
 
@@ -315,6 +317,7 @@ _EVOLUTIONS: dict[str, Callable[[Run, Fact], None]] = {
     "run_resumed": _resumed,
     "rerun_started": _rerun_started,
     "rerun_refused": _nothing,
+    "run_repaired": _nothing,
     "history_grew_long": _nothing,
     **dict.fromkeys(ENDINGS, _ended),
 }

@@ -24,6 +24,7 @@ from orchestrator.journal import Journal
 from orchestrator.keeper import LeaseKeeper
 from orchestrator.leases import Round, make_partitions
 from orchestrator.partition import Partition, Shop
+from orchestrator.proofs import Proofs
 from orchestrator.turn import Rules
 from store.database import Database
 from store.live.port import Live
@@ -88,6 +89,7 @@ class Orchestrator:
         self._shop = Shop(
             bus=bus,
             journal=Journal(database),
+            proofs=Proofs(database),
             catalog=self.catalog,
             rules=Rules(check=check, flow=self.catalog.find, rng=rng),
             executor=self._executor,

@@ -18,6 +18,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    text,
 )
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "processes",
     "quarantine",
     "reactions",
+    "reconciliations",
     "runs",
     "timers",
 ]
@@ -93,7 +95,25 @@ runs = Table(
     Index("runs_workspace_status", "workspace", "status", "created_at"),
     Index("runs_workspace_correlation", "workspace", "correlation"),
     Index("runs_partition_busy", "partition", "busy"),
-    Index("runs_partition_open", "partition", "ended_at"),
+    Index(  # what the reconciler pages through; ended runs, most of all, cost it nothing
+        "runs_partition_open",
+        "partition",
+        "id",
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
+)
+
+reconciliations = Table(
+    "reconciliations",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),  # of the owner that looked
+    Column("at", Double, nullable=False),  # when the newest look at all of its open runs ended
+    Column("proved", Integer, nullable=False),  # runs that can go on
+    Column("unproven", Integer, nullable=False),  # runs that may not
+    Column("listed", Text, nullable=False),  # JSON: some of those, each with the reason
+    Column("repaired", Text, nullable=False),  # JSON: how many of which reason, since the store was made
 )
 
 history = Table(

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from orchestrator.decide import begin, decide
+from orchestrator.doubts import Child, Doubt, QuietRun, doubts_about, repair_of
 from orchestrator.effects import (
     Abandon,
     CancelRun,
@@ -169,6 +170,33 @@ class Pretended:
         error = None if status == "completed" else {"code": "no", "message": "no", "node": None}
         return self.happen(ChildEnded(f"ch{next(self._ids)}", node, child, status, result, error))
 
+    def doubts(self) -> list[Doubt]:
+        """What a reconciler would doubt now; the children of calls are there and at work."""
+        run = self.run
+        called = [entry["child"] for entry in run.active.values() if "child" in entry]
+        quiet = QuietRun(
+            run.id,
+            run.workspace,
+            run.flow,
+            run.version,
+            run.key,
+            run.updated_at,
+            run.active,
+            run.paused,
+            dict(self.timers),
+            {child: Child(run.id, None) for child in called},
+        )
+        return doubts_about(
+            quiet, lambda run_id, node: node in self.orders, lambda flow, version: True, before=self.now
+        )
+
+    def mislay(self, node: str) -> list[str]:
+        """What a node waits for is lost, as by a bug, and the reconciler finds that; the new facts."""
+        self.timers.pop(node, None)
+        self.orders.pop(node, None)
+        repair = repair_of(self.doubts())
+        return self.happen(repair) if repair is not None else []
+
     # --- what was done ------------------------------------------------------------------------
 
     def types(self, *wanted: str) -> list[str]:
@@ -231,7 +259,7 @@ class Pretended:
             if "stuck" in entry:
                 assert run.status == "stuck"
             elif due is not None:
-                asleep = run.paused and "retry_at" in entry and due <= self.now
+                asleep = run.paused and "retry_at" in entry  # resuming sets it again
                 assert asleep or self.timers.get(node) == due, f"{node} is due at {due}: {self.timers}"
             elif entry.get("here"):
                 order = self.orders.get(node)

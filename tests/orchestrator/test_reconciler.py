@@ -1,55 +1,30 @@
-"""Every run that has not ended has a reason to wait that can still happen, or is listed as stuck."""
+"""Every run that has not ended has a reason to wait that can still happen, or is listed with the reason."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
+import orjson
 import pytest
 from sqlalchemy import delete, update
 
 from orchestrator import partition as partitions
+from orchestrator import reconciler as reconcilers
 from orchestrator.context import StepContext
-from orchestrator.journal import QuietRun
-from orchestrator.nodes import sleep, step, wait
-from orchestrator.reconciler import Doubts, Reconciler, doubts_about
+from orchestrator.flow import run_id_of
+from orchestrator.nodes import call, sleep, step, wait
+from orchestrator.reconciler import Reconciler
+from orchestrator.records import new_row
 from store import tables
+from store.bulk import insert_rows
 from tests.orchestrator.flows import flow
-from tests.orchestrator.running import House
-
-RETRYING = {"kind": "step", "here": True, "dispatch": 1, "retry_at": 9.0}
-
-
-def quiet(**active: dict[str, Any]) -> QuietRun:
-    """A run with these nodes at work."""
-    return QuietRun("r", active, held=[], paused=False)
+from tests.orchestrator.pretending import Pretended, asked
+from tests.orchestrator.running import House, until
 
 
-@pytest.mark.parametrize(
-    ("run", "timers", "doubts"),
-    [
-        (quiet(a={"kind": "step", "here": True, "dispatch": 2}), set(), Doubts(lost=(("a", 2),))),
-        (quiet(b={"kind": "step", "here": True, "dispatch": 1}), set(), Doubts()),
-        (quiet(a={"kind": "step", "here": True, "dispatch": 1, "retry_at": 9.0}), {"a"}, Doubts()),
-        (
-            quiet(a={"kind": "step", "here": True, "dispatch": 1, "retry_at": 9.0}),
-            set(),
-            Doubts(timers=("a",)),
-        ),
-        (quiet(a={"kind": "step", "service": "x", "due": 9.0}), {"b"}, Doubts(timers=("a",))),
-        (quiet(a={"kind": "wait", "type": "t"}), set(), Doubts()),
-        (quiet(a={"kind": "wait", "type": "t", "due": 9.0}), {"a"}, Doubts()),
-        (quiet(a={"kind": "sleep", "due": 9.0}), set(), Doubts(timers=("a",))),
-        (quiet(a={"kind": "call", "child": "c"}), set(), Doubts()),
-        (quiet(a={"kind": "step", "here": True, "dispatch": 1, "stuck": {"code": "x"}}), set(), Doubts()),
-        (quiet(), set(), Doubts(nothing=True)),
-        (QuietRun("r", {}, held=[], paused=True), set(), Doubts()),
-        (QuietRun("r", {}, held=["a"], paused=False), set(), Doubts()),
-    ],
-)
-def test_each_reason_to_wait_is_proved(run: QuietRun, timers: set[str], doubts: Doubts) -> None:
-    """Only node b is in hand here."""
-    assert doubts_about(run, timers, lambda run_id, node: node == "b") == doubts
+async def nothing(ctx: StepContext) -> dict[str, Any]:
+    return {"key": ctx.run_key}
 
 
 @pytest.fixture
@@ -60,6 +35,7 @@ def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
         return Reconciler(*args, **more, every=0.1, quiet=0.3)
 
     monkeypatch.setattr(partitions, "Reconciler", quick)
+    monkeypatch.setattr(reconcilers, "_PATIENCE", 0.5)
 
 
 @pytest.mark.usefixtures("watchful")
@@ -136,21 +112,97 @@ async def test_a_run_that_waits_for_good_reason_is_left_alone(house: House) -> N
     assert await house.run(receipt.run_id) == before
 
 
-async def test_it_outlives_what_it_does_not_expect() -> None:
-    """A row that it can't read costs one look, not the reconciler."""
-    looks: list[str] = []
+@pytest.mark.usefixtures("watchful")
+async def test_a_child_that_is_gone_is_asked_for_again(house: House) -> None:
+    """As if its start had been lost: it begins, and its parent gets its answer."""
+    sub = flow(wait("x.said.v1", by="id", name="said"), name="sub")
+    made = flow(call("sub", input={"id": "$.input.id"}, name="sub"))
+    orchestrator = await house.orchestrate(made, sub)
+    receipt = await house.start(made, "k1")
+    child = run_id_of("acme", "sub", "k1")
+    await house.until_fact(child, "wait_started")
 
-    class Odd:
-        async def quiet(self, partition: int, **more: Any) -> list[QuietRun]:
-            looks.append(more["after"])
-            raise KeyError("dispatch")
+    def lose(connection: Any) -> None:
+        connection.execute(delete(tables.runs).where(tables.runs.c.id == child))
+        connection.execute(delete(tables.history).where(tables.history.c.run_id == child))
 
-    def nothing(*args: Any) -> Any:
-        raise AssertionError("nothing is found")
+    for partition in orchestrator._partitions.values():
+        partition._runs.clear()
+    await house.database.write(lose)
+    await house.until_fact(receipt.run_id, "run_repaired", "sub")
+    await house.until_fact(child, "wait_started")
+    await house.publish("x.said.v1", "k1")
+    assert (await house.until(receipt.run_id, "completed"))["key"] == "k1"
 
-    reconciler = Reconciler(Odd(), 0, clock=lambda: 0.0, works=nothing, happened=nothing, every=0.01)  # type: ignore[arg-type]
-    reconciler.start()
-    async with asyncio.timeout(10):
-        while len(looks) < 3:
-            await asyncio.sleep(0.01)
-    await reconciler.stop()
+
+@pytest.mark.usefixtures("watchful")
+async def test_an_answer_of_a_child_that_is_lost_is_asked_for_again(house: House) -> None:
+    """The child has ended, and its parent waits: as if the answer had never been published."""
+    sub = flow(step(nothing), name="sub")
+    made = flow(call("sub", input={"id": "$.input.id"}, name="sub"))
+    await house.orchestrate(made, sub)
+    receipt = await house.start(made, "k1")
+    await house.until(receipt.run_id, "completed")
+    child = run_id_of("acme", "sub", "k1")
+    history = await house.history(receipt.run_id)
+    waited = Pretended(made, asked(made, run_id=receipt.run_id), flow=lambda *of: sub).run
+    waited.partition = (await house.run(receipt.run_id))["partition"]
+    assert [fact["type"] for fact in history[:2]] == ["run_started", "child_started"]
+    assert waited.active["sub"]["child"] == child
+
+    def undo(connection: Any) -> None:
+        """The parent as it was before the answer."""
+        connection.execute(delete(tables.runs).where(tables.runs.c.id == receipt.run_id))
+        connection.execute(
+            delete(tables.history).where(tables.history.c.run_id == receipt.run_id, tables.history.c.seq > 2)
+        )
+        connection.execute(delete(tables.marks).where(tables.marks.c.run_id == receipt.run_id))
+        insert_rows(connection, tables.runs, [new_row(waited)])
+
+    await house.database.write(undo)
+    assert (await house.until(receipt.run_id, "completed"))["key"] == "k1"
+    types = await house.types(receipt.run_id)
+    assert types[2] == "run_repaired"
+    assert types[-2:] == ["child_ended", "run_completed"]
+    assert (await house.types(child)).count("step_scheduled") == 1
+
+
+# --- what it finds is kept ----------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("watchful")
+async def test_what_it_finds_can_be_read_by_everybody(house: House) -> None:
+    """How many are proved, which are not, and what was repaired since the store was made."""
+    made, other = flow(wait("x.said.v1", by="id", name="said")), flow(step(nothing), version=2)
+    orchestrator = await house.orchestrate(made, other)
+    receipts = [await house.start(made, f"k{number}") for number in range(3)]
+    for receipt in receipts:
+        await house.until_fact(receipt.run_id, "wait_started")
+
+    async def findings() -> dict[str, Any]:
+        rows = await house.rows(tables.reconciliations)
+        listed = [run for row in rows for run in orjson.loads(row["listed"])]
+        return {"proved": sum(row["proved"] for row in rows), "listed": listed}
+
+    async def all_proved() -> bool:
+        return (await findings())["proved"] == 3
+
+    await until(all_proved, lambda: "three runs to be proved")
+    odd = receipts[0].run_id
+    broken = update(tables.runs).where(tables.runs.c.id == odd).values(state="not JSON")
+    old = update(tables.runs).where(tables.runs.c.id == receipts[1].run_id).values(version=7)
+    for partition in orchestrator._partitions.values():
+        partition._runs.clear()
+    for change in (broken, old):
+        await house.database.write(lambda connection, change=change: connection.execute(change) and None)
+
+    async def listed() -> bool:
+        found = await findings()
+        return found["proved"] == 1 and len(found["listed"]) == 2
+
+    await until(listed, lambda: "two runs to be listed")
+    by_code = {run["code"]: run for run in (await findings())["listed"]}
+    assert by_code["unreadable"]["run_id"] == odd
+    assert "log of its owner" in by_code["unreadable"]["reason"]
+    lacking = by_code["flow_version_missing"]
+    assert (lacking["run_id"], lacking["flow"], lacking["version"]) == (receipts[1].run_id, "f", 7)

@@ -146,7 +146,8 @@ class _Tried(Partition):
 
 def shop(**more: Any) -> Any:
     """A shop with nothing in it but what is named."""
-    empty = {"bus": None, "journal": None, "clock": lambda: 0.0, "prefetch": 10, "valid": lambda: True}
+    nobody = dict.fromkeys(("bus", "journal", "proofs", "catalog"))
+    empty = {**nobody, "clock": lambda: 0.0, "prefetch": 10, "valid": lambda: True}
     return SimpleNamespace(**{**empty, "executor": SimpleNamespace(works_on=None), **more})
 
 

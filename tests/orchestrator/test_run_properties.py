@@ -96,9 +96,11 @@ class Driver:
 
     def _rare(self) -> None:
         run = self.run
-        match self.chance.choice(["lost", "lost", "cancel", "pause", "resume", "resume", "retry"]):
+        match self.chance.choice(["lost", "mislaid", "cancel", "pause", "resume", "resume", "retry"]):
             case "lost":
                 run.lose_owner()
+            case "mislaid" if run.run.active:
+                run.mislay(self.chance.choice(list(run.run.active)))
             case "cancel":
                 run.cancel()
             case "pause":
@@ -129,6 +131,16 @@ def test_every_run_ends_once_everything_works_again(seed: int) -> None:
     driver = Driver(seed)
     driver.chaos()
     driver.calm()
+
+
+@given(seeds)
+@often
+def test_a_run_that_can_go_on_is_never_doubted(seed: int) -> None:
+    """Whatever happens to it, in whatever order: a false repair would start things a second time."""
+    driver = Driver(seed)
+    for _ in range(CHAOS):
+        driver._anything()
+        assert driver.run.run.ended or driver.run.doubts() == []
 
 
 @given(seeds)

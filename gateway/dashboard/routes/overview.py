@@ -29,6 +29,7 @@ from gateway.queries.overview import (
     stuck_runs,
 )
 from gateway.queries.processes import Partition, Process, list_partitions, list_processes, outbox_depth
+from gateway.queries.reconciliation import Reconciliation, read_reconciliation
 from gateway.queries.runs import RunSummary
 
 __all__ = ["ROUTES"]
@@ -71,6 +72,7 @@ class Numbers:
     processes: list[Process]
     partitions: list[Partition]
     outbox: int
+    reconciliation: Reconciliation
 
 
 def read_numbers(conn: Connection, workspace: str, reactors: Sequence[str], now: float) -> Numbers:
@@ -86,6 +88,7 @@ def read_numbers(conn: Connection, workspace: str, reactors: Sequence[str], now:
         processes=list_processes(conn, now),
         partitions=list_partitions(conn, now),
         outbox=outbox_depth(conn),
+        reconciliation=read_reconciliation(conn, workspace, now),
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from store.tables import audit
 from tests.gateway.dashboard.forms import submit
 from tests.gateway.dashboard.scene import WORKSPACE, Scene
+from tests.gateway.test_gateway_reconciliation import seed
 
 PAGES = ("/ui/overview", "/ui/runs", "/ui/dead-letters", "/ui/reactors", "/ui/audit")
 
@@ -171,3 +172,13 @@ async def test_a_correlation_id_may_hold_anything(scene: Scene) -> None:
         way_back = re.search(r'name="back" value="([^"]+)"', asked.text)
         assert way_back
         assert 'id="story-table"' in (await browser.get(way_back[1])).text
+
+
+async def test_the_overview_says_what_is_proved_and_lists_what_is_not(scene: Scene) -> None:
+    """Unproven runs stand beside the stuck ones, with the reason."""
+    async with scene.signed_in("viewer") as browser:
+        assert "No run is stuck" in (await browser.get("/ui/overview")).text
+        await seed(scene.database, scene.platform.clock(), WORKSPACE)
+        page = (await browser.get("/ui/overview")).text
+    assert "nap: its timer is gone - it is set again" in page
+    assert re.search(r"\d+ that stood still are proved to go on, \d+ are not", page)

@@ -1,0 +1,148 @@
+"""What the reconciler reads of the store, and the row in which it leaves what it found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import structlog
+from sqlalchemy import Connection, select
+
+from orchestrator.doubts import Child, QuietRun
+from store import tables
+from store.bulk import insert_rows
+from store.database import Database
+
+__all__ = ["Findings", "Proofs"]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Findings:
+    """What one look at all of a partition's open runs has found.
+
+    ``listed`` are some of the unproven: run_id, workspace, flow, key, since, code, reason. ``repaired``
+    counts by reason since the store was made.
+    """
+
+    proved: int = 0
+    unproven: int = 0
+    listed: list[dict[str, Any]] = field(default_factory=list)
+    repaired: dict[str, int] = field(default_factory=dict)
+
+
+class Proofs:
+    """The reconcilers' part of one store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(self, partition: int, *, after: str, before: float, most: int) -> list[QuietRun]:
+        """Open runs behind the id ``after`` that nothing has happened to since ``before``, by id.
+
+        With all that a proof needs, in three queries at the most.
+        """
+        return await self._database.read(lambda connection: _page(connection, partition, after, before, most))
+
+    async def repaired(self, partition: int) -> dict[str, int]:
+        """How many repairs earlier owners have counted."""
+        query = select(tables.reconciliations.c.repaired).where(
+            tables.reconciliations.c.partition == partition
+        )
+        found = await self._database.read(lambda connection: connection.execute(query).scalar_one_or_none())
+        return dict(orjson.loads(found)) if found is not None else {}
+
+    async def keep(self, partition: int, epoch: int, findings: Findings, at: float) -> None:
+        """Leave it where every gateway reads it; an owner that is none any more leaves nothing."""
+        row = {
+            "partition": partition,
+            "epoch": epoch,
+            "at": at,
+            "proved": findings.proved,
+            "unproven": findings.unproven,
+            "listed": orjson.dumps(findings.listed).decode(),
+            "repaired": orjson.dumps(findings.repaired).decode(),
+        }
+        owner = select(tables.partitions.c.epoch).where(tables.partitions.c.id == partition)
+
+        def write(connection: Connection) -> None:
+            if connection.execute(owner).scalar_one_or_none() == epoch:
+                insert_rows(connection, tables.reconciliations, [row], on_conflict="update")
+
+        await self._database.write(write)
+
+
+def _page(connection: Connection, partition: int, after: str, before: float, most: int) -> list[QuietRun]:
+    columns = tables.runs.c
+    query = (
+        select(
+            columns.id,
+            columns.workspace,
+            columns.flow,
+            columns.version,
+            columns.key,
+            columns.updated_at,
+            columns.state,
+        )
+        .where(columns.partition == partition, columns.ended_at.is_(None))
+        .where(columns.id > after, columns.updated_at < before)
+        .order_by(columns.id)
+        .limit(most)
+    )
+    rows = connection.execute(query).all()
+    states = {row.id: _state(row.id, row.state) for row in rows}
+    waited_for = {child for state in states.values() for child in _children(state)}
+    timers = _timers(connection, list(states))
+    children = _found(connection, sorted(waited_for))
+    return [
+        QuietRun(
+            row.id,
+            row.workspace,
+            row.flow,
+            row.version,
+            row.key,
+            row.updated_at,
+            state.get("active", {}),
+            state.get("paused", False),
+            timers.get(row.id, {}),
+            {child: children[child] for child in _children(state) if child in children},
+            state.get("odd"),
+        )
+        for row, state in ((row, states[row.id]) for row in rows)
+    ]
+
+
+def _state(run_id: str, text: str) -> dict[str, Any]:
+    """What is read of a run's state; ``odd`` says why it can't be. One such row is no other run's trouble."""
+    try:
+        state = orjson.loads(text)
+        active = {str(node): dict(entry) for node, entry in state["active"].items()}
+        if not all(isinstance(entry["kind"], str) for entry in active.values()):
+            raise TypeError("a node at work has no kind")
+        return {"active": active, "paused": bool(state["paused"])}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        log.error("run_unreadable", run=run_id, error=f"{type(error).__name__}: {error}")
+        return {"odd": f"{type(error).__name__}: {error}"[:500]}
+
+
+def _children(state: dict[str, Any]) -> list[str]:
+    active = [entry for entry in state.get("active", {}).values() if "stuck" not in entry]
+    return [entry["child"] for entry in active if isinstance(entry.get("child"), str)]
+
+
+def _timers(connection: Connection, run_ids: list[str]) -> dict[str, dict[str, float]]:
+    columns = tables.timers.c
+    query = select(columns.run_id, columns.name, columns.due_at).where(columns.run_id.in_(run_ids))
+    found: dict[str, dict[str, float]] = {}
+    for row in connection.execute(query) if run_ids else ():
+        found.setdefault(row.run_id, {})[row.name] = row.due_at
+    return found
+
+
+def _found(connection: Connection, run_ids: list[str]) -> dict[str, Child]:
+    columns = tables.runs.c
+    query = select(columns.id, columns.parent, columns.ended_at).where(columns.id.in_(run_ids))
+    rows = connection.execute(query) if run_ids else ()
+    return {row.id: Child(row.parent, row.ended_at) for row in rows}
