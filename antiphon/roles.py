@@ -11,6 +11,7 @@ import structlog
 
 from antiphon.app import App
 from antiphon.listening import listening
+from antiphon.retaining import retaining
 from antiphon.rooms import Rooms
 from antiphon.settings import Settings
 from antiphon.tls import database_url
@@ -78,7 +79,8 @@ async def orchestrating(app: App, rooms: Rooms) -> AsyncIterator[Orchestrator]:
     )
     await orchestrator.start()
     try:
-        yield orchestrator
+        async with retaining(rooms, lambda number: number in orchestrator.owned):
+            yield orchestrator
     finally:
         await orchestrator.stop(grace=settings.drain_seconds)
 

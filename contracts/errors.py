@@ -18,6 +18,7 @@ AntiphonError
 ├── StoreError
 │   ├── StoreUnavailable    the database did not answer; the commit's fate may be unknown
 │   ├── LiveUnavailable     the live store (Redis) did not answer; nothing that lasts is lost
+│   ├── ArchiveFailed       the archive's folder could not be written; nothing was purged
 │   ├── FeedTrimmed         what followed that place in a live feed is no longer kept
 │   └── Fenced              the partition has a newer owner; this one must stop
 ├── DeadLetterError
@@ -41,6 +42,7 @@ from typing import ClassVar
 
 __all__ = [
     "AntiphonError",
+    "ArchiveFailed",
     "BusError",
     "BusUnavailable",
     "ConfigurationError",
@@ -206,6 +208,10 @@ class StoreUnavailable(StoreError):
 
 class LiveUnavailable(StoreError):
     """Raised when the live store did not answer. What it held may be gone, and can be rebuilt."""
+
+
+class ArchiveFailed(StoreError):
+    """The archive's folder could not be written, so that nothing was purged."""
 
 
 class FeedTrimmed(StoreError):

@@ -49,6 +49,7 @@ KINDS: Mapping[str, Kind] = {
     "not-started": Kind(409, "The run is accepted and not started yet"),
     "not-retryable": Kind(409, "The run can't be retried as asked"),
     "already-settled": Kind(409, "The dead letter is settled already"),
+    "run-purged": Kind(410, "The run ended, and was archived and purged"),
     "too-large": Kind(413, "The body is too large"),
     "unsupported-media-type": Kind(415, "The body's content type is not supported"),
     "contract-violation": Kind(422, "The data does not fit its contract"),

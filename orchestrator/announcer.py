@@ -52,7 +52,7 @@ class Announcer:
                 self._answers.tell(answers_feed(run.answer_to), {"ended": run.id, "status": run.status})
 
     def answer(self, start: StartRequested, outcome: str) -> None:
-        """A start has its answer: created, exists or conflict."""
+        """A start has its answer: created, exists, conflict or purged."""
         if start.answer_to:
             entry = {"start_id": start.message_id, "run_id": start.run_id, "outcome": outcome}
             self._answers.tell(answers_feed(start.answer_to), entry)

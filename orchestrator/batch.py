@@ -65,6 +65,7 @@ class Batch:
     now: float
     next_position: Callable[[], int]
     early: dict[str, list[EventArrived]] = field(default_factory=dict)
+    purged: set[str] = field(default_factory=set)
     changes: dict[str, Change] = field(default_factory=dict)
     dispatches: list[tuple[Run, Flow, Dispatch]] = field(default_factory=list)
     abandoned: list[tuple[str, str]] = field(default_factory=list)
@@ -126,6 +127,9 @@ class Batch:
         if run is not None:
             self._already(run, start)
             return True
+        if start.run_id in self.purged:
+            self._gone(start)
+            return True
         flow = self.catalog.find(start.flow, start.version)
         if flow is None:
             log.error("flow_version_missing", flow=start.flow, version=start.version, run=start.run_id)
@@ -148,6 +152,12 @@ class Batch:
         self.answers.append((start, outcome))
         if start.parent is not None:
             self._answer_again(run, start.parent)
+
+    def _gone(self, start: StartRequested) -> None:
+        """The key had its run, of which only the id is left: whatever asks, it is not run a second time."""
+        self.answers.append((start, "purged"))
+        if start.parent is not None:
+            self._answer_again(_shadow(start, self.now), start.parent)
 
     def _answer_again(self, run: Run, parent: dict[str, Any]) -> None:
         """A parent calls a run that is there already. Without an answer it might wait for ever."""
@@ -265,3 +275,22 @@ class Batch:
             begin_at=effect.begin_at,
             results=effect.results or {},
         )
+
+
+def _shadow(start: StartRequested, now: float) -> Run:
+    """A run that is no more, as far as somebody who asks for it can be told of it."""
+    return Run(
+        id=start.run_id,
+        partition=start.partition,
+        workspace=start.workspace,
+        flow=start.flow,
+        version=start.version,
+        key=start.key,
+        correlation=start.correlation,
+        input=start.input,
+        input_digest=start.input_digest,
+        start_id=start.message_id,
+        created_at=now,
+        updated_at=now,
+        ended_at=now,
+    )

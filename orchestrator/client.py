@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import orjson
@@ -38,14 +39,19 @@ from store.live.port import Live
 
 __all__ = ["Client", "Receipt"]
 
-Outcome = Literal["created", "exists", "conflict", "accepted"]
+Outcome = Literal["created", "exists", "conflict", "purged", "accepted"]
 
 _MOST_KEY = 512
+_PURGED = SimpleNamespace(ended_at=0.0)  # how a run stands that has ended and is gone
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a start. ``accepted``: durable on the bus, and no owner has answered yet."""
+    """What became of a start.
+
+    ``accepted``: durable on the bus, and no owner has answered yet. ``purged``: the key's run ended long
+    ago and its rows are gone; it is not run again.
+    """
 
     run_id: str
     outcome: Outcome
@@ -263,6 +269,8 @@ class Client:
         row = await self._standing.submit(asked.run_id)
         if row is None:
             return None
+        if row is _PURGED:
+            return "purged"
         if row.input_digest != asked.input_digest:
             return "conflict"
         return "created" if row.start_id == asked.message_id else "exists"
@@ -273,8 +281,10 @@ class Client:
 
 
 def _standings(connection: Connection, run_ids: list[str]) -> list[Any]:
-    """How each run stands; None where there is none. One query for all who wait."""
+    """How each run stands; None where there is none, or never was. One query for all who wait."""
     columns = ("id", "start_id", "input_digest", "ended_at")
     keys = [(run_id,) for run_id in run_ids]
     rows = {row.id: row for row in select_rows(connection, tables.runs, keys, columns=columns)}
-    return [rows.get(run_id) for run_id in run_ids]
+    missing = [(run_id,) for run_id in run_ids if run_id not in rows]
+    gone = {row.run_id for row in select_rows(connection, tables.purged, missing, columns=("run_id",))}
+    return [_PURGED if run_id in gone else rows.get(run_id) for run_id in run_ids]

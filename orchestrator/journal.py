@@ -89,6 +89,7 @@ class Knowledge:
     runs: dict[str, Run] = field(default_factory=dict)
     taken: set[tuple[str, str]] = field(default_factory=set)
     early: dict[str, list[EventArrived]] = field(default_factory=dict)
+    purged: set[str] = field(default_factory=set)  # of those that are to start: they ended, and were purged
 
 
 class Journal:
@@ -240,15 +241,17 @@ def _write_timers(together: Together, changes: list[Change]) -> None:
 
 def _asked(questions: list[Question]) -> Single:
     """``_answer`` as one statement."""
+    starting = [(run_id,) for q in questions for run_id in q.starting]
     return ask_together(
         (tables.runs, ("id",), [(run_id,) for q in questions for run_id in q.runs]),
         (tables.marks, ("run_id", "message_id"), [pair for q in questions for pair in q.marks]),
-        (tables.early_events, ("run_id",), [(run_id,) for q in questions for run_id in q.starting]),
+        (tables.early_events, ("run_id",), starting),
+        (tables.purged, ("run_id",), starting),
     )
 
 
 def _answered(questions: list[Question], rows: Sequence[Any]) -> list[Knowledge]:
-    return _knowledge(questions, *answers_of(3, rows))
+    return _knowledge(questions, *answers_of(4, rows))
 
 
 def _answer(connection: Connection, questions: list[Question]) -> list[Knowledge]:
@@ -257,16 +260,17 @@ def _answer(connection: Connection, questions: list[Question]) -> list[Knowledge
     marks = select_rows(connection, tables.marks, pairs, columns=("run_id", "message_id"))
     starting = [(run_id,) for q in questions for run_id in q.starting]
     early = select_rows(connection, tables.early_events, starting, by=("run_id",))
-    return _knowledge(questions, _named(runs), _named(marks), _named(early))
+    purged = select_rows(connection, tables.purged, starting)
+    return _knowledge(questions, _named(runs), _named(marks), _named(early), _named(purged))
 
 
 def _named(rows: Sequence[Row[Any]]) -> list[_Found]:
     return [row._asdict() for row in rows]
 
 
-def _knowledge(
-    questions: list[Question], runs: Sequence[_Found], marks: Sequence[_Found], early: Sequence[_Found]
-) -> list[Knowledge]:
+def _knowledge(questions: list[Question], *found: Sequence[_Found]) -> list[Knowledge]:
+    runs, marks, early, purged = found
+    gone = {row["run_id"] for row in purged}
     by_id = {row["id"]: row for row in runs}
     taken = {(row["run_id"], row["message_id"]) for row in marks}
     events: dict[str, list[EventArrived]] = {}
@@ -279,6 +283,7 @@ def _knowledge(
             runs={id: load_run(by_id[id]) for id in question.runs if id in by_id},
             taken={pair for pair in question.marks if pair in taken},
             early={id: list(events[id]) for id in question.starting if id in events},
+            purged=gone.intersection(question.starting),
         )
         for question in questions
     ]

@@ -252,6 +252,7 @@ class Partition:
             now=shop.clock(),
             next_position=lambda: next(self._positions),
             early=known.early,
+            purged=known.purged,
         )
         return batch, known.taken
 

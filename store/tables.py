@@ -34,6 +34,7 @@ __all__ = [
     "outbox",
     "partitions",
     "processes",
+    "purged",
     "quarantine",
     "reactions",
     "reconciliations",
@@ -173,6 +174,18 @@ early_events = Table(
     Column("at", Double, nullable=False),
     Column("data", Text, nullable=False),  # JSON
     PrimaryKeyConstraint("run_id", "message_id"),
+    Index("early_events_at", "at"),
+)
+
+# What is left of a run whose rows were archived and purged: its id, so that it is never started again.
+purged = Table(
+    "purged",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("workspace", Text, nullable=False),
+    Column("status", Text, nullable=False),  # how it ended
+    Column("ended_at", Double, nullable=False),
+    Column("purged_at", Double, nullable=False),
 )
 
 # --- reactors ---------------------------------------------------------------------------------
@@ -233,6 +246,7 @@ dead_letters = Table(
     Index("dead_letters_workspace_status", "workspace", "status", "dead_at"),
     Index("dead_letters_group", "workspace", "group_key"),
     Index("dead_letters_correlation", "workspace", "correlation"),
+    Index("dead_letters_settled", "settled_at"),
 )
 
 # What could not be read, verified or validated: kept with the reason, never retried by itself.
@@ -295,6 +309,7 @@ idempotency = Table(
     Column("status", Integer),  # None while the first request is still at work
     Column("response", Text),  # JSON: headers and body
     PrimaryKeyConstraint("workspace", "key"),
+    Index("idempotency_created", "created_at"),
 )
 
 audit = Table(

@@ -11,6 +11,7 @@ from antiphon.cli.keys import keys
 from antiphon.cli.map import map_
 from antiphon.cli.migrate import migrate
 from antiphon.cli.quarantine import quarantine
+from antiphon.cli.retention import retention
 from antiphon.cli.roles import gateway, orchestrator, reactors, service, up
 from antiphon.cli.simulate import simulate
 from antiphon.cli.told import Told
@@ -42,5 +43,5 @@ def main() -> None:
 
 for command in (up, gateway, orchestrator, reactors, service):
     main.add_command(command)
-for command in (check, simulate, map_, contracts, migrate, broker, keys, quarantine):
+for command in (check, simulate, map_, contracts, migrate, broker, keys, quarantine, retention):
     main.add_command(command)

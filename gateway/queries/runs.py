@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, literal, or_, select, tuple_
 
 from gateway.queries.page import Page, page_of, read_cursor
-from store.tables import runs
+from store.tables import purged, runs
 
 __all__ = [
     "ENDED",
@@ -19,6 +19,7 @@ __all__ = [
     "RunFilter",
     "RunSummary",
     "count_runs",
+    "get_purged",
     "get_run",
     "list_runs",
     "related_runs",
@@ -137,6 +138,12 @@ def get_run(conn: Connection, workspace: str, run_id: str) -> Run | None:
     for name in ("error", "input", "result"):
         values[name] = _decoded(values[name])
     return Run(**values)
+
+
+def get_purged(conn: Connection, workspace: str, run_id: str) -> Any:
+    """What is left of a run that was purged: status, ended_at, purged_at; None when it was not."""
+    query = select(purged.c.status, purged.c.ended_at, purged.c.purged_at)
+    return conn.execute(query.where(purged.c.run_id == run_id, purged.c.workspace == workspace)).one_or_none()
 
 
 def related_runs(conn: Connection, workspace: str, run_id: str) -> list[RunSummary]:

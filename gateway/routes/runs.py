@@ -10,6 +10,7 @@ import structlog
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
+from contracts.envelope import timestamp
 from contracts.errors import StoreError
 from gateway.auth import Principal, may
 from gateway.bodies import read_json
@@ -20,7 +21,7 @@ from gateway.platform import Platform
 from gateway.preferences import wait_preference
 from gateway.problems import Problem
 from gateway.queries.history import list_facts
-from gateway.queries.runs import STATUSES, Run, RunFilter, get_run, list_runs
+from gateway.queries.runs import STATUSES, Run, RunFilter, get_purged, get_run, list_runs
 from gateway.responses import Json
 from gateway.shapes import HistoryView, RunList, RunView, accepted_view, fact_view, run_view
 from gateway.text import checked_text
@@ -43,7 +44,8 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
             200: (RunView, "The run was there already with this input, or ended while you waited"),
             202: (RunView, "The run is durable and has not ended; `Location` is its address"),
         },
-        ("malformed-json", "too-deep", "bad-request", "unknown-flow", "start-conflict", "too-large"),
+        ("malformed-json", "too-deep", "bad-request", "unknown-flow", "start-conflict", "run-purged"),
+        ("too-large",),
         ("unsupported-media-type", "contract-violation", "idempotency-reuse"),
     ),
     openapi_extra={
@@ -89,6 +91,12 @@ async def start_run(
             f"{definition.key} {key!r} has a run of {flow} already, which was started with another input.",
             headers={"Location": f"/runs/{run_id}"},
             run=f"/runs/{run_id}",
+        )
+    if receipt.outcome == "purged":
+        raise Problem(
+            "run-purged",
+            f"{definition.key} {key!r} had its run of {flow}, which ended and was purged since. It is not "
+            "run a second time: a new run needs a new key.",
         )
     if receipt.outcome == "accepted":
         await _note(platform, who.workspace, run_id, flow, key, correlation)
@@ -158,7 +166,7 @@ async def list_all(
             200: (RunView, "The run"),
             202: (RunView, "The run was accepted and is not started yet"),
         },
-        ("run-not-found",),
+        ("run-not-found", "run-purged"),
     ),
 )
 async def show(
@@ -175,7 +183,9 @@ async def show(
 @router.get(
     "/runs/{run_id}/history",
     summary="A run's history",
-    responses=answers({200: (HistoryView, "Facts, in order")}, ("run-not-found", "invalid-parameter")),
+    responses=answers(
+        {200: (HistoryView, "Facts, in order")}, ("run-not-found", "run-purged", "invalid-parameter")
+    ),
 )
 async def show_history(
     request: Request,
@@ -196,11 +206,15 @@ async def show_history(
 
 
 async def find_run(platform: Platform, workspace: str, run_id: str) -> Run | dict[str, Any]:
-    """The run, or the view of one that is accepted and not started yet. Raises Problem (404)."""
+    """The run, or the view of one that is accepted and not started yet. Raises Problem (404, 410)."""
     if run_id.isascii() and run_id.isprintable():
         run = await platform.database.read(lambda conn: get_run(conn, workspace, run_id))
         if run is not None:
             return run
+        gone = await platform.database.read(lambda conn: get_purged(conn, workspace, run_id))
+        if gone is not None:
+            how = f"It ended as {gone.status} at {timestamp(gone.ended_at)}"
+            raise Problem("run-purged", f"{how}, and was archived and purged at {timestamp(gone.purged_at)}.")
         note = await platform.database.read(lambda conn: was_accepted(conn, workspace, run_id))
         if note is not None:
             return accepted_view(run_id, **note, waiting=_NOT_STARTED)

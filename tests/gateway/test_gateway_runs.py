@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import select
 
+from store.archive import Archive
+from store.retention import Retention
 from store.tables import audit, idempotency, runs
 from tests.gateway.house import House, until
 
@@ -311,3 +315,28 @@ async def test_flows_are_listed_and_shown_as_data_and_as_a_graph(house: House) -
     assert shown["input_schema"]["required"] == ["order_id", "amount"]
     assert {node["id"] for node in shown["graph"]["nodes"]} >= {"price"}
     assert [missing.status_code, old.status_code] == [404, 404]
+
+
+async def test_a_purged_run_is_gone_and_is_not_run_again(working_house: House, tmp_path: Path) -> None:
+    """Its address and a repeat of its start say so, whatever the input; another key is free."""
+    house = working_house
+    async with house.client() as http:
+        order = {"order_id": "old", "amount": 3}
+        began = await http.post("/flows/order/runs", json=order, headers={"Prefer": "wait=10"})
+        id = began.json()["id"]
+        assert began.json()["status"] == "completed"
+        archive = Archive(tmp_path / "archive", random_id=lambda: "x")
+        swept = await Retention(house.database, archive, clock=lambda: time.time() + 60).sweep(1.0)
+        assert swept.purged["run"] == 1
+        for input in (order, {**order, "amount": 4}):
+            again = await http.post("/flows/order/runs", json=input)
+            assert (again.status_code, again.json()["type"]) == (410, "urn:antiphon:problem:run-purged")
+        for path in (f"/runs/{id}", f"/runs/{id}/history"):
+            gone = await http.get(path)
+            assert (gone.status_code, gone.json()["type"]) == (410, "urn:antiphon:problem:run-purged")
+            assert "ended as completed" in gone.json()["detail"]
+        other = await http.post(
+            "/flows/order/runs", json={**order, "order_id": "new"}, headers={"Prefer": "wait=10"}
+        )
+        assert other.json()["status"] == "completed"
+    assert house.told.events.count("old") == 1

@@ -17,6 +17,7 @@ from orchestrator.nodes import call, parallel, step, wait
 from orchestrator.wire import partition_of, partition_queue, request, start
 from reactors.service import CommandContext, Service
 from store import tables
+from store.shelves import drop_runs
 from tests.orchestrator.flows import flow, here
 from tests.orchestrator.pretending import asked
 from tests.orchestrator.running import PARTITIONS_MADE, WORKSPACE, House, until
@@ -76,6 +77,21 @@ async def test_a_child_is_run_and_two_calls_of_one_child_do_not_hang(house: Hous
     assert orjson.loads(run["result"]) == {"n": 4}
     run = await house.until((await house.start(made, "k2")).run_id, "failed")
     assert "already run by another" in run["error"]
+
+
+async def test_a_purged_run_is_not_run_again(house: House) -> None:
+    """Neither for whoever starts it, nor for a parent that calls it; the parent fails, and does not hang."""
+    child = flow(here("x"), name="child")
+    made = flow(call("child", {"id": "$.input.id"}, name="one"))
+    await house.orchestrate(made, child)
+    id = (await house.start(child, "k1")).run_id
+    ended = await house.until(id, "completed")
+    left = [(id, WORKSPACE, "completed", ended["ended_at"])]
+    await house.database.write(lambda conn: drop_runs(conn, left, 1.0))
+    assert (await house.start(child, "k1", n=2)).outcome == "purged"
+    run = await house.until((await house.start(made, "k1")).run_id, "failed")
+    assert "already run by another" in run["error"]
+    assert await house.rows(tables.runs, id=id) == await house.history(id) == []
 
 
 async def test_branches_run_at_the_same_time(house: House) -> None:
