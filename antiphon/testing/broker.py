@@ -93,6 +93,18 @@ class Broker:
         for subscription in [each for each in self._subscriptions if each.life is life]:
             subscription.leave()
 
+    def lose(self, life: Life, seconds: float) -> None:
+        """The connection of a process that lives on is gone for a while: what it held comes again."""
+        lost = [each for each in self._subscriptions if each.life is life]
+        for subscription in lost:
+            subscription.lose()
+        asyncio.get_running_loop().call_later(seconds, self._find_again, lost, context=_NOBODY)
+
+    def _find_again(self, lost: Sequence[SimulatedSubscription]) -> None:
+        for subscription in lost:
+            if subscription in self._subscriptions:
+                subscription.find_again()
+
     def left(self, subscription: SimulatedSubscription) -> None:
         """A subscription has ended."""
         self._subscriptions.remove(subscription)
@@ -153,6 +165,7 @@ class SimulatedSubscription:
         self._held: dict[Delivery, Record] = {}
         self._woken = asyncio.Event()
         self._closed = False
+        self._lost = False
         line.join(self)
 
     def __len__(self) -> int:
@@ -166,7 +179,7 @@ class SimulatedSubscription:
         try:
             while not self._closed:
                 self._woken.clear()
-                room = min(most, self._prefetch - len(self._held))
+                room = min(most, self._prefetch - len(self._held)) if not self._lost else 0
                 taken = self._line.take(self, room) if room > 0 else []
                 if taken:
                     return [self._hand_out(record) for record in taken]
@@ -201,9 +214,20 @@ class SimulatedSubscription:
         """It is over: what it held comes again."""
         self._closed = True
         self._broker.left(self)
+        self.lose()
+        self.wake()
+
+    def lose(self) -> None:
+        """What it held comes again, to whoever is there; its acks of it are of no use any more."""
+        self._lost = True
         self._line.leave(self)
         held, self._held = list(self._held.values()), {}
         self._line.put(held)
+
+    def find_again(self) -> None:
+        """It takes messages again, behind those that came meanwhile."""
+        self._lost = False
+        self._line.join(self)
         self.wake()
 
     def _hand_out(self, record: Record) -> Delivery:

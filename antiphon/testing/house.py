@@ -13,6 +13,7 @@ from antiphon.testing.broker import Broker
 from antiphon.testing.chance import Chance
 from antiphon.testing.doubles import Doubles
 from antiphon.testing.ground import Ground
+from antiphon.testing.live import SimulatedLive
 from antiphon.testing.loop import VirtualLoop
 from antiphon.testing.place import Place, SimulatedBus, SimulatedEngine
 from antiphon.testing.processes import Role, orchestrating, reacting, run_place
@@ -25,7 +26,6 @@ from orchestrator.leases import leave, release
 from orchestrator.runtime import queues_of
 from reactors.dead_letters import DeadLetters
 from store.database import Database
-from store.live.memory import MemoryLive
 
 __all__ = ["EPOCH", "House"]
 
@@ -76,7 +76,7 @@ class House:
         self.watch = Watch(self._engine.raw, app.catalog, self.story.tell, broken)
         self.broker = Broker(chance, self.story, self.clock)
         self.broker.sent = self._sent
-        self.live = MemoryLive(clock=self.clock)
+        self.live = SimulatedLive(chance, self.story, self.clock)
         self.stage = Stage(app, workspace, chance.dice, self.clock, self.watch, self.story.tell)
         self.doubles = Doubles(app, stand_ins)
         self._numbers: dict[str, int] = {}

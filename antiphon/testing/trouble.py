@@ -38,6 +38,7 @@ def _cut(house: House) -> None:
     place = house.places[house.chance.dice.choice(names)]
     seconds = house.chance.between(2.0, 12.0)
     still = house.chance.dice.random() < 0.5
+    noticed = house.chance.dice.random() < 0.5
     if place.life.dead or place.life.frozen or not house.chance.count("partition"):
         return
 
@@ -47,6 +48,9 @@ def _cut(house: House) -> None:
             place.freeze(house.loop, seconds)
         else:
             place.cut_off(seconds)
+        if noticed:
+            house.story.tell("broker", f"has lost {place.incarnation}, and gives what it held to others")
+            house.broker.lose(place.life, seconds)
 
     def soon() -> None:
         if place.stall is not None and not place.life.dead and not place.life.frozen:

@@ -81,7 +81,7 @@ def prepare(stage: Stage) -> None:
 
 
 async def script(stage: Stage, runs: int) -> None:
-    """Ask for rides, and drive them; some end early, some are told twice, some are asked for twice."""
+    """Ask for rides, and drive them; some end early, some twice, some are cancelled."""
     for trip in stage.chance.sample(_TRIPS, runs):
         stage.go(_ride(stage, trip))
 
@@ -92,9 +92,11 @@ async def _ride(stage: Stage, trip: Trip) -> None:
     early = chance.random() < 0.15
     if early:
         await _end(stage, trip)
-    await stage.start("ride", dict(trip.request))
+    run_id = await stage.start("ride", dict(trip.request))
     if chance.random() < 0.2:
         await stage.start("ride", dict(trip.request))
+    if chance.random() < 0.15:
+        await stage.cancel(run_id)  # the rider thinks better of it; past the pivot it is too late
     if not early:
         await stage.sleep(chance.uniform(0.5, 8.0))
         await _end(stage, trip)

@@ -33,3 +33,4 @@ def test_a_thousand_seeds_of_the_ride_keep_every_promise() -> None:
     assert min(seeds.values()) > 200
     assert runs["completed"] > 500
     assert runs["compensated"] > 50
+    assert runs["cancelled"] > 50
