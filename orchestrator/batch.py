@@ -25,6 +25,7 @@ from orchestrator.effects import (
     PublishEvent,
     SendCommand,
     SetTimer,
+    StandInLine,
     StartRun,
 )
 from orchestrator.facts import Fact
@@ -68,6 +69,7 @@ class Batch:
     purged: set[str] = field(default_factory=set)
     changes: dict[str, Change] = field(default_factory=dict)
     dispatches: list[tuple[Run, Flow, Dispatch]] = field(default_factory=list)
+    in_line: list[tuple[str, StandInLine]] = field(default_factory=list)
     abandoned: list[tuple[str, str]] = field(default_factory=list)
     answers: list[tuple[StartRequested, str]] = field(default_factory=list)
     repairs: list[tuple[str, Fact]] = field(default_factory=list)
@@ -229,6 +231,9 @@ class Batch:
                     for other, flow, order in self.dispatches
                     if (other.id, order.node) != (run.id, node)
                 ]
+                self.in_line = [(id, one) for id, one in self.in_line if (id, one.node) != (run.id, node)]
+            case StandInLine():
+                self.in_line.append((run.id, effect))
             case SetTimer(name=name, due_at=due_at):
                 change.timers[name] = due_at
             case ClearTimer(name=name):

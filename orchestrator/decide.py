@@ -28,6 +28,7 @@ from orchestrator.happenings import (
     StepFailed,
     StepFinished,
     TimerFired,
+    TurnCame,
 )
 from orchestrator.run import Run
 from orchestrator.turn import Decision, Rules, Turn, error_of
@@ -119,6 +120,8 @@ def _dispatch(turn: Turn, happening: Happening) -> None:
             repairs.reconciled(turn, happening)
         case OwnerChanged():
             outcomes.owner_changed(turn)
+        case TurnCame():
+            outcomes.turn_came(turn, happening)
         case ChildEnded():
             outcomes.child_ended(turn, happening)
         case CancelRequested():

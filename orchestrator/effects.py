@@ -16,6 +16,7 @@ __all__ = [
     "PublishEvent",
     "SendCommand",
     "SetTimer",
+    "StandInLine",
     "StartRun",
 ]
 
@@ -32,6 +33,18 @@ class Dispatch:
     dispatch: int
     back: bool = False
     timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class StandInLine:
+    """Start this node again when its turn has come: it may be what its processes died of.
+
+    ``dispatch`` is the one that was lost; ``share`` of the line's room keeps others away meanwhile.
+    """
+
+    node: str
+    dispatch: int
+    share: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +142,7 @@ class ClearTimer:
 
 Effect = (
     Dispatch
+    | StandInLine
     | Abandon
     | SendCommand
     | PublishEvent

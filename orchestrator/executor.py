@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Container
-from functools import lru_cache
+from collections.abc import Callable, Container, Coroutine
+from functools import lru_cache, partial
 from typing import Any
 
 import orjson
@@ -16,9 +16,10 @@ from contracts.crash import reached
 from contracts.envelope import derive_id
 from contracts.errors import Retryable, Terminal
 from orchestrator.context import StepContext
-from orchestrator.effects import Dispatch
+from orchestrator.effects import Dispatch, StandInLine
 from orchestrator.flow import Flow
-from orchestrator.happenings import StepFailed, StepFinished
+from orchestrator.happenings import StepFailed, StepFinished, TurnCame
+from orchestrator.line import Line
 from orchestrator.nodes import Command, StepFunction
 from orchestrator.room import Room
 from orchestrator.run import Run
@@ -28,6 +29,10 @@ __all__ = ["Executor", "Report"]
 log = structlog.get_logger(__name__)
 
 Report = Callable[[str, StepFinished | StepFailed], None]
+
+_Work = Callable[[], Coroutine[Any, Any, None]]
+
+_CALLED = 60.0  # seconds from its turn until the order is there; then the next one's turn comes
 
 
 class Executor:
@@ -42,6 +47,8 @@ class Executor:
         self._slots = asyncio.Semaphore(most)
         self._room = Room(2 * most)  # as many again wait for a slot; more would be memory and no progress
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._line = Line()
+        self._in_line: dict[tuple[str, str], asyncio.Future[_Work]] = {}
 
     @property
     def at_work(self) -> int:
@@ -53,8 +60,8 @@ class Executor:
         await self._room.wait()
 
     def works_for(self, run_ids: Container[str]) -> bool:
-        """Whether any attempt of these runs is in hand."""
-        return any(run_id in run_ids for run_id, _ in self._tasks)
+        """Whether any attempt of these runs is in hand; what only stands in line is not."""
+        return any(key[0] in run_ids for key in self._tasks if key not in self._in_line)
 
     def works_on(self, run_id: str, node: str) -> bool:
         """Whether an attempt of this node is in hand."""
@@ -80,13 +87,27 @@ class Executor:
             node=order.node,
             error=given[2],
         )
-        task = asyncio.create_task(self._run(function, context, order, report))
-        self._tasks[run.id, order.node] = task
-        self._room.note(len(self._tasks))
-        task.add_done_callback(lambda done: self._forget((run.id, order.node), done))
+        work = partial(self._run, function, context, order, report)
+        called = self._in_line.pop((run.id, order.node), None)
+        if called is not None and not called.done():
+            called.set_result(work)
+        else:
+            self._begin((run.id, order.node), work())
+
+    def stand_in_line(
+        self, run_id: str, place: StandInLine, happened: Callable[[str, TurnCame], None]
+    ) -> None:
+        """Tell, by ``happened``, when the turn of a node has come; what is ordered then has its share."""
+        key = (run_id, place.node)
+        self.abandon(*key)
+        called: asyncio.Future[_Work] = asyncio.get_running_loop().create_future()
+        self._in_line[key] = called
+        come = partial(happened, run_id, TurnCame(place.node, place.dispatch))
+        self._begin(key, self._wait_in_line(place, called, come))
 
     def abandon(self, run_id: str, node: str) -> None:
         """Stop an attempt whose outcome does not matter any more."""
+        self._in_line.pop((run_id, node), None)
         task = self._tasks.pop((run_id, node), None)
         if task is not None:
             task.cancel()
@@ -94,6 +115,8 @@ class Executor:
 
     async def stop(self, grace: float) -> None:
         """Let what is at work end for ``grace`` seconds, then cancel it; nothing more is reported."""
+        for key in list(self._in_line):
+            self.abandon(*key)
         tasks = set(self._tasks.values())
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=grace)
@@ -101,9 +124,25 @@ class Executor:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
+    def _begin(self, key: tuple[str, str], work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks[key] = task
+        self._room.note(len(self._tasks))
+        task.add_done_callback(lambda done: self._forget(key, done))
+
+    async def _wait_in_line(
+        self, place: StandInLine, called: asyncio.Future[_Work], come: Callable[[], None]
+    ) -> None:
+        async with self._line.share(place.share):
+            come()
+            done, _ = await asyncio.wait([called], timeout=_CALLED)
+            if done:
+                await called.result()()
+
     def _forget(self, key: tuple[str, str], done: asyncio.Task[None]) -> None:
         if self._tasks.get(key) is done:
             del self._tasks[key]
+            self._in_line.pop(key, None)
             self._room.note(len(self._tasks))
 
     async def _run(

@@ -150,6 +150,14 @@ class OwnerChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnCame:
+    """A node that stood in line since its dispatch was lost may start again."""
+
+    node: str
+    dispatch: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reconciled:
     """What a run waits for can't come.
 
@@ -195,13 +203,16 @@ Happening = (
     | PauseRequested
     | ResumeRequested
     | OwnerChanged
+    | TurnCame
     | Reconciled
     | NotTaken
     | ChildEnded
 )
 
 
-_WITHOUT_MARK = StartRequested | StepFinished | StepFailed | TimerFired | OwnerChanged | Reconciled | NotTaken
+_WITHOUT_MARK = (
+    StartRequested | StepFinished | StepFailed | TimerFired | OwnerChanged | TurnCame | Reconciled | NotTaken
+)
 
 
 def mark_of(happening: Happening) -> str | None:

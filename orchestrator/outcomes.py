@@ -10,14 +10,16 @@ import orjson
 from contracts.envelope import derive_id
 from contracts.errors import ContractError, Terminal
 from orchestrator.backward import COMPENSATION_RETRY, go_back, undo
-from orchestrator.effects import ForwardEvent, SetTimer
+from orchestrator.effects import ForwardEvent, SetTimer, StandInLine
 from orchestrator.facts import received
 from orchestrator.forward import fail, leave, schedule
-from orchestrator.happenings import ChildEnded, StepFailed, StepFinished
+from orchestrator.happenings import ChildEnded, StepFailed, StepFinished, TurnCame
+from orchestrator.line import WHOLE
 from orchestrator.nodes import Step
 from orchestrator.turn import Turn, error_of
 
 __all__ = [
+    "SUSPECT_AFTER",
     "again",
     "child_ended",
     "event_arrived",
@@ -27,8 +29,10 @@ __all__ = [
     "step_failed",
     "step_finished",
     "timer_fired",
+    "turn_came",
 ]
 
+SUSPECT_AFTER = 2  # processes that a step was lost with; from then on it starts when its turn comes
 
 _LONGEST_RETRY_AFTER = 7 * 86_400.0  # seconds; what a service asks for beyond that is a mistake of its
 
@@ -141,10 +145,25 @@ def owner_changed(turn: Turn, only: Collection[tuple[str, int]] | None = None) -
             message = f"its process went away {entry['dispatch']} times while it was at work"
             error = {"code": "crashes_its_worker", "message": message, "node": name}
             turn.record("incident_raised", name, error=error, kind=entry["kind"])
+        elif entry["dispatch"] >= SUSPECT_AFTER:
+            left = turn.rules.most_dispatches - entry["dispatch"]
+            turn.then(StandInLine(name, entry["dispatch"], max(1, WHOLE // 10 ** (left - 1))))
         else:
             again(turn, name, entry, attempt=entry["attempt"], dispatch=entry["dispatch"] + 1)
         if turn.run.backward and entry["kind"] == "step":
             return  # it could not start again, and everything else was stopped with it
+
+
+def turn_came(turn: Turn, came: TurnCame) -> None:
+    """What may have ended its processes starts again, with fewer beside it each time, at last with none.
+
+    It counts as begun from here, so that what only stood in line when a process ended is not blamed.
+    """
+    entry = turn.run.active.get(came.node)
+    if entry is None or not entry.get("here") or "retry_at" in entry or "stuck" in entry:
+        return
+    if entry["dispatch"] == came.dispatch:
+        again(turn, came.node, entry, attempt=entry["attempt"], dispatch=came.dispatch + 1)
 
 
 def child_ended(turn: Turn, child: ChildEnded) -> None:

@@ -316,6 +316,8 @@ class Partition:
         if not self._draining:
             for run, flow, order in batch.dispatches:
                 shop.executor.dispatch(run, flow, order, self.report)
+            for run_id, place in batch.in_line:
+                shop.executor.stand_in_line(run_id, place, self._inbox.happened)
         forget(self._runs, batch.changes, _MOST_IN_MEMORY)
         if later:
             queue = wire.partition_queue(self.number).name

@@ -36,13 +36,19 @@ async def brief(ctx: StepContext) -> dict[str, str]:
 async def poison(ctx: StepContext) -> None:
     """What no process survives."""
     if TRAP.exists():
+        await asyncio.sleep(0.3)  # long enough for others to be at work beside it
         os._exit(17)
 
 
-def flows() -> tuple[Flow, Flow]:
-    """Ten steps, and one that kills."""
+async def long(ctx: StepContext) -> None:
+    """What is still at work when its neighbour kills the process."""
+    await asyncio.sleep(2.0)
+
+
+def flows() -> tuple[Flow, Flow, Flow]:
+    """Ten steps, one that kills, and one that takes its time."""
     steps: list[Node] = [step(brief, name=f"n{number}") for number in range(10)]
-    return flow(*steps, name="ten"), flow(step(poison), name="poisoned")
+    return flow(*steps, name="ten"), flow(step(poison), name="poisoned"), flow(step(long), name="long")
 
 
 async def main(name: str, amqp: str, database_url: str, redis: str, lease: float) -> None:

@@ -19,6 +19,7 @@ from orchestrator.effects import (
     PublishEvent,
     SendCommand,
     SetTimer,
+    StandInLine,
     StartRun,
 )
 from orchestrator.facts import Fact
@@ -37,6 +38,7 @@ from orchestrator.happenings import (
     StepFailed,
     StepFinished,
     TimerFired,
+    TurnCame,
 )
 from orchestrator.records import changed_row, fact_row, load_run, new_row
 from orchestrator.run import Run, evolve
@@ -88,6 +90,7 @@ class Pretended:
         self.now = START
         self.start = start or asked(flow)
         self.orders: dict[str, Dispatch] = {}
+        self.lines: dict[str, StandInLine] = {}
         self.commands: list[SendCommand] = []
         self.timers: dict[str, float] = {}
         self.effects: list[Effect] = []
@@ -148,10 +151,18 @@ class Pretended:
     def signal(self, name: str, data: Any = None) -> list[str]:
         return self.happen(SignalArrived(f"s{next(self._ids)}", name, data, "ann"))
 
-    def lose_owner(self) -> list[str]:
-        """The process dies, with all that it had in hand."""
+    def lose_owner(self, *, in_line: bool = False) -> list[str]:
+        """The process dies, with all that it had in hand; ``in_line``: what has to wait for its turn does."""
         self.orders.clear()
-        return self.happen(OwnerChanged())
+        self.lines.clear()
+        told = self.happen(OwnerChanged())
+        if in_line:
+            return told
+        return told + [type for node in list(self.lines) for type in self.turn_came(node)]
+
+    def turn_came(self, node: str) -> list[str]:
+        """What stood in line may start again."""
+        return self.happen(TurnCame(node, self.lines.pop(node).dispatch))
 
     def cancel(self) -> list[str]:
         return self.happen(CancelRequested(f"c{next(self._ids)}", "not wanted", "ann"))
@@ -236,8 +247,11 @@ class Pretended:
         match effect:
             case Dispatch(node=node):
                 self.orders[node] = effect
+            case StandInLine(node=node):
+                self.lines[node] = effect
             case Abandon(node=node):
                 self.orders.pop(node, None)
+                self.lines.pop(node, None)
             case SendCommand():
                 self.commands.append(effect)
             case SetTimer(name=name, due_at=due_at):
@@ -262,6 +276,9 @@ class Pretended:
                 asleep = run.paused and "retry_at" in entry  # resuming sets it again
                 assert asleep or self.timers.get(node) == due, f"{node} is due at {due}: {self.timers}"
             elif entry.get("here"):
+                if node in self.lines:
+                    assert self.lines[node].dispatch == entry["dispatch"]
+                    continue
                 order = self.orders.get(node)
                 assert order is not None, f"nobody works at {node}"
                 assert (order.attempt, order.dispatch) == (entry["attempt"], entry["dispatch"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from contracts.retry import Retry
-from orchestrator.happenings import EventArrived
+from orchestrator.happenings import EventArrived, TurnCame
 from orchestrator.nodes import emit, parallel, sleep, wait
 from tests.orchestrator.flows import ONCE, flow, here, remote, remote_undoable, undoable
 from tests.orchestrator.pretending import Pretended, asked
@@ -156,6 +156,37 @@ def test_a_step_that_takes_its_process_with_it_is_parked_with_the_reason() -> No
     assert "went away 3 times" in str(run.run.waiting())
     assert run.retry() == ["incident_resolved", "step_scheduled"]
     assert run.orders["a"].dispatch == 1
+
+
+def test_what_only_stood_in_line_when_a_process_died_is_not_blamed() -> None:
+    """Twice lost, a step starts when its turn comes, with fewer beside it each time; that alone counts."""
+    run = Pretended(flow(parallel([here("poison")], [here("long")])))
+    run.lose_owner()
+    for share in (1, 10, 100):
+        assert run.lose_owner(in_line=True) == []
+        assert {node: (one.dispatch, one.share) for node, one in run.lines.items()} == {
+            "poison": (run.run.active["poison"]["dispatch"], share), "long": (2, 1),
+        }  # fmt: skip
+        assert run.turn_came("poison") == ["step_scheduled"]
+    assert run.orders["poison"].dispatch == 5
+    assert run.lose_owner(in_line=True) == ["incident_raised"]
+    assert run.turn_came("long") == ["step_scheduled"]
+    assert run.orders["long"].dispatch == 3
+    run.finish("long")
+    assert "crashes_its_worker" in str(run.run.active["poison"]["stuck"])
+
+
+def test_a_turn_that_comes_late_changes_nothing() -> None:
+    """The run was cancelled meanwhile, or the step is at work again already."""
+    run = Pretended(flow(here("a")))
+    run.lose_owner()
+    run.lose_owner()
+    assert run.happen(TurnCame("a", 2)) == []
+    assert run.happen(TurnCame("b", 2)) == []
+    run.lose_owner(in_line=True)
+    run.cancel()
+    assert run.lines == {}
+    assert run.happen(TurnCame("a", 3)) == []
 
 
 def test_a_lost_owner_restarts_only_what_it_had_in_hand() -> None:

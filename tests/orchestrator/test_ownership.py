@@ -27,7 +27,7 @@ from tests.orchestrator.orchestrator_process import flows
 from tests.orchestrator.running import PARTITIONS_MADE, WORKSPACE, House, results_once, until
 
 ROOT = Path(__file__).parents[2]
-TEN, POISONED = flows()
+TEN, POISONED, LONG = flows()
 
 
 class Street:
@@ -62,7 +62,7 @@ class Street:
 
     async def start(self, count: int) -> list[str]:
         """Runs of ten steps; their ids."""
-        client = await self.house.client(TEN, POISONED)
+        client = await self.house.client(TEN, POISONED, LONG)
         receipts = await asyncio.gather(
             *(
                 client.start(WORKSPACE, "ten", {"id": f"k{n}"}, start_id=f"s{n}", wait=0.0)
@@ -103,7 +103,7 @@ async def street(rabbit: Any, postgres: Any, redis_server: Any, tmp_path: Path) 
     with rabbit.vhost() as amqp:
         house = House(amqp, postgres.create_database(), redis_server.url)
         await house.open()
-        await house.bus.declare(*queues_of(Catalog([TEN, POISONED]), PARTITIONS_MADE))
+        await house.bus.declare(*queues_of(Catalog([TEN, POISONED, LONG]), PARTITIONS_MADE))
         street = Street(house, tmp_path / "trap")
         try:
             yield street
@@ -176,7 +176,7 @@ async def test_a_leaver_hands_over_without_waiting_for_its_lease(street: Street)
 async def test_a_step_that_kills_its_process_is_parked_with_the_reason(street: Street) -> None:
     """After five processes; then the sixth lives, and others' runs go on."""
     street.trap.touch()
-    client: Client = await street.house.client(TEN, POISONED)
+    client: Client = await street.house.client(TEN, POISONED, LONG)
     receipt = await client.start(WORKSPACE, "poisoned", {"id": "p"}, start_id="p", wait=0.0)
     for number in range(8):
         process = await street.spawn(f"victim{number}", lease=1.0)
@@ -196,6 +196,28 @@ async def test_a_step_that_kills_its_process_is_parked_with_the_reason(street: S
     await client.retry(WORKSPACE, receipt.run_id, reason="mended", actor="ann")
     await street.house.until(receipt.run_id, "completed")
     assert orjson.loads((await street.house.run(receipt.run_id))["state"])["active"] == {}
+
+
+async def test_a_long_step_is_not_blamed_for_its_neighbour(street: Street) -> None:
+    """At work each time that the poison kills: it ends well, and the poison alone is parked."""
+    street.trap.touch()
+    client: Client = await street.house.client(TEN, POISONED, LONG)
+    receipts = {
+        name: await client.start(WORKSPACE, name, {"id": "p"}, start_id=name, wait=0.0)
+        for name in ("poisoned", "long")
+    }
+    died = 0
+    for number in range(8):
+        process = await street.spawn(f"victim{number}", lease=1.0)
+        try:
+            assert await asyncio.wait_for(process.wait(), 12) == 17
+        except TimeoutError:
+            break
+        died += 1
+    assert died == 5
+    assert (await street.house.until(receipts["long"].run_id, "completed"))["waiting"] is None
+    run = await street.house.until(receipts["poisoned"].run_id, "stuck")
+    assert "its process went away 5 times" in run["waiting"]
 
 
 async def test_a_step_that_blocks_the_event_loop_does_not_cost_the_leases(street: Street) -> None:
