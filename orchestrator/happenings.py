@@ -24,6 +24,7 @@ __all__ = [
     "StepFailed",
     "StepFinished",
     "TimerFired",
+    "TurnCame",
     "mark_of",
 ]
 
