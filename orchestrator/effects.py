@@ -117,7 +117,7 @@ class AnswerParent:
 
 @dataclass(frozen=True, slots=True)
 class ForwardEvent:
-    """An event for an ended run goes on to the run that was made from it."""
+    """An event that an ended run had kept, or that comes for it, goes on to the run made from it."""
 
     run_id: str
     message_id: str

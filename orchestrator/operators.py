@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.backward import go_back, turn_back, undo
-from orchestrator.effects import SetTimer, StartRun
+from orchestrator.effects import ForwardEvent, SetTimer, StartRun
 from orchestrator.forward import enter, leave
 from orchestrator.happenings import CancelRequested, PauseRequested, ResumeRequested, RetryRequested
 from orchestrator.nodes import Step
@@ -121,6 +121,8 @@ def _rerun(turn: Turn, asked: RetryRequested) -> None:
             results=known,
         )
     )
+    for kept in run.kept:  # its message goes after the start's, and the new run keeps it in turn
+        turn.then(ForwardEvent(new_id, kept["event_id"], kept["type"], kept["data"]))
 
 
 def _refuse_rerun(turn: Turn, asked: RetryRequested, because: str) -> None:

@@ -280,8 +280,7 @@ def _ended(run: Run, fact: Fact) -> None:
     run.ended_at = fact.at
     run.result = fact.data.get("result")
     run.error = fact.data.get("error", run.error)
-    run.active.clear()
-    run.kept.clear()
+    run.active.clear()  # not what is kept: a run that is made from this one takes it over
 
 
 _EVOLUTIONS: dict[str, Callable[[Run, Fact], None]] = {

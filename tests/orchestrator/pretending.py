@@ -156,9 +156,10 @@ class Pretended:
         self.orders.clear()
         self.lines.clear()
         told = self.happen(OwnerChanged())
-        if in_line:
-            return told
-        return told + [type for node in list(self.lines) for type in self.turn_came(node)]
+        return told if in_line else told + self._turns()
+
+    def _turns(self) -> list[str]:
+        return [type for node in list(self.lines) for type in self.turn_came(node)]
 
     def turn_came(self, node: str) -> list[str]:
         """What stood in line may start again."""
@@ -198,7 +199,10 @@ class Pretended:
             {child: Child(run.id, None) for child in called},
         )
         return doubts_about(
-            quiet, lambda run_id, node: node in self.orders, lambda flow, version: True, before=self.now
+            quiet,
+            lambda run_id, node: node in self.orders or node in self.lines,
+            lambda flow, version: True,
+            before=self.now,
         )
 
     def mislay(self, node: str) -> list[str]:
@@ -206,7 +210,7 @@ class Pretended:
         self.timers.pop(node, None)
         self.orders.pop(node, None)
         repair = repair_of(self.doubts())
-        return self.happen(repair) if repair is not None else []
+        return self.happen(repair) + self._turns() if repair is not None else []
 
     # --- what was done ------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import pytest
 
 from contracts.retry import Retry
 from orchestrator.decide import decide
+from orchestrator.effects import ForwardEvent, StartRun
 from orchestrator.flow import Flow
 from orchestrator.happenings import StepFinished
 from orchestrator.nodes import emit, parallel, sleep, wait, when
@@ -113,6 +114,28 @@ def test_a_history_that_grows_too_long_warns_once_and_then_stops_with_a_way_out(
 
 
 # --- 17: made again ---------------------------------------------------------------------------
+
+
+def test_what_a_run_had_kept_goes_on_to_the_run_made_from_it() -> None:
+    """What came before its wait, and not what a wait has taken."""
+    again = wait("later.v1", by="id", timeout="1h", name="later")
+    run = Pretended(flow(AWAIT, undoable("a"), here("b"), again))
+    run.event("x.done.v1", 0, id="taken")
+    run.event("later.v1", 1, id="early")
+    run.event("later.v1", 2, id="second")
+    assert run.event("nobody.waits.v1", 3) == []
+    run.finish("a")
+    run.refuse("b")
+    run.finish("a")
+    assert run.run.ended
+    run.effects.clear()
+    assert run.retry() == ["rerun_started"]
+    (new,) = run.started()[-1:]
+    started = next(number for number, effect in enumerate(run.effects) if isinstance(effect, StartRun))
+    assert run.effects[started + 1 :] == [
+        ForwardEvent(new.run_id, "early", "later.v1", 1),
+        ForwardEvent(new.run_id, "second", "later.v1", 2),
+    ]
 
 
 def test_a_run_that_is_made_again_is_a_new_one_linked_to_the_old() -> None:

@@ -63,6 +63,33 @@ async def test_a_stuck_run_goes_on_and_an_ended_one_is_made_again(house: House) 
     assert len(await house.rows(tables.runs)) == 2
 
 
+async def test_a_run_made_again_has_the_events_that_the_old_one_had_kept(house: House) -> None:
+    """They came once, before the run failed, and would not come again."""
+    broken, begun, go_on = [True], asyncio.Event(), asyncio.Event()
+
+    async def fragile(ctx: StepContext) -> str:
+        begun.set()
+        await go_on.wait()
+        if broken[0]:
+            raise Terminal("broken", code="broken")
+        return "mended"
+
+    made = flow(step(fragile), wait("trip.over.v1", by="id", timeout="1h", name="over"))
+    await house.orchestrate(made)
+    client = await house.client(made)
+    run_id = (await house.start(made, "k1")).run_id
+    await begun.wait()
+    await house.publish("trip.over.v1", "k1", id="over-1")
+    await house.until_fact(run_id, "event_kept")
+    go_on.set()
+    await house.until(run_id, "failed")
+    broken[0] = False
+    again = await client.retry(WORKSPACE, run_id, reason="mended", actor="ann")
+    await house.until(again, "completed")
+    received = [fact for fact in await house.history(again) if fact["node"] == "over"]
+    assert received[-1]["data"]["data"] == {"id": "k1"}
+
+
 async def test_a_child_is_run_and_two_calls_of_one_child_do_not_hang(house: House) -> None:
     """The result comes back; the second call of the same key is told that it is taken."""
     child = flow(here("x"), name="child", result={"n": "$.input.n"})
