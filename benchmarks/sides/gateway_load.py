@@ -10,54 +10,54 @@ import os
 import subprocess
 import sys
 
-import httpx
 from loadgen import measure
 
+from benchmarks.http import Connection
+
 PORT = int(os.environ["ANTIPHON_PORT"])
-BASE = f"http://127.0.0.1:{PORT}"
+PATH = "/flows/bench/runs"
+
+
+def serve(mode: str) -> subprocess.Popen[bytes]:
+    """The server, in a process of its own."""
+    bare = ["-m", "uvicorn", "--log-level", "warning", "--port", str(PORT), "gateway_load:make", "--factory"]
+    command = bare if mode == "bare" else ["-m", "antiphon", "up", "antiphon_flows:here"]
+    here = os.path.dirname(os.path.abspath(__file__))
+    path = f"{here}:{os.environ['PYTHONPATH']}"
+    return subprocess.Popen(
+        [sys.executable, *command], env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.DEVNULL
+    )
 
 
 async def main(mode: str, count: int, at_once: int) -> None:
-    if mode == "bare":
-        command = [
-            "-m",
-            "uvicorn",
-            "--log-level",
-            "warning",
-            "--port",
-            str(PORT),
-            "gateway_load:make",
-            "--factory",
-        ]
-    else:
-        command = ["-m", "antiphon", "up", "antiphon_flows:here"]
-    here = os.path.dirname(os.path.abspath(__file__))
-    path = f"{here}:{os.environ['PYTHONPATH']}"
-    server = subprocess.Popen(
-        [sys.executable, *command], env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.DEVNULL
-    )
-    limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once)
     headers = {"Authorization": f"Bearer {os.environ.get('ANTIPHON_ADMIN_KEY', 'none')}"}
     if mode == "wait":
         headers["Prefer"] = "wait=20"
+    free = [Connection(PORT, headers) for _ in range(at_once)]
+
+    async def run(number: int) -> None:
+        connection = free.pop()
+        try:
+            answer = await connection.post(PATH, b'{"id":"k%d"}' % number)
+        finally:
+            free.append(connection)
+        if answer.status >= 300:
+            raise RuntimeError(f"{answer.status}: {answer.body[:300]!r}")
+
+    server = serve(mode)
     try:
-        async with httpx.AsyncClient(base_url=BASE, headers=headers, limits=limits, timeout=30) as http:
-
-            async def run(number: int) -> None:
-                answer = await http.post("/flows/bench/runs", json={"id": f"k{number}"})
-                if answer.status_code >= 300:
-                    raise RuntimeError(f"{answer.status_code}: {answer.text[:300]}")
-
-            for patience in range(240):
-                try:
-                    await run(-1 - patience)
-                    break
-                except (httpx.TransportError, RuntimeError):
-                    if patience == 239:
-                        raise
-                    await asyncio.sleep(0.25)
-            await measure(run, count, at_once)
+        for patience in range(480):
+            try:
+                await run(-1 - patience)
+                break
+            except (OSError, EOFError, RuntimeError):
+                if patience == 479:
+                    raise
+                await asyncio.sleep(0.25)
+        await measure(run, count, at_once)
     finally:
+        for connection in free:
+            connection.close()
         server.terminate()
         server.wait(30)
 
@@ -76,7 +76,7 @@ def make() -> object:
         return {"run": asked.id}
 
     start.__annotations__["asked"] = Asked  # a local class, which its name does not find
-    app.post("/flows/bench/runs", status_code=202)(start)
+    app.post(PATH, status_code=202)(start)
     return app
 
 
