@@ -23,6 +23,8 @@ __all__ = ["LeaseKeeper"]
 
 log = structlog.get_logger(__name__)
 
+_BEHIND = 0.02  # seconds after the end of a lease
+
 
 class LeaseKeeper:
     """Runs a round each ``renew`` seconds and hands it to ``on_round`` on the event loop.
@@ -127,7 +129,7 @@ class LeaseKeeper:
 
     async def _keep(self, database: Database, deliver: Callable[[Round], None]) -> None:
         while not self._stopping.is_set():
-            asked = self._clock.steady()
+            asked, pause = self._clock.steady(), self._renew
             try:
                 async with asyncio.timeout(self._lease):
                     reached("orchestrator.keeper.renew.before")
@@ -150,4 +152,7 @@ class LeaseKeeper:
                 # first, then another may begin.
                 self._valid_until = asked + self._lease * 0.9
                 deliver(round)
-            await asyncio.sleep(max(0.0, self._renew - (self._clock.steady() - asked)))
+                if round.next_end is not None:
+                    # A lease that nobody renews is taken as it ends, not up to a whole round later.
+                    pause = min(pause, self._clock.steady() - asked + round.next_end + _BEHIND)
+            await asyncio.sleep(max(0.0, pause - (self._clock.steady() - asked)))

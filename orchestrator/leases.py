@@ -27,12 +27,14 @@ class Round:
     """What one round of lease keeping came to. ``now`` is the store's clock.
 
     ``owned`` maps partition to epoch. ``surplus`` are partitions that another orchestrator should
-    have: hand them over.
+    have: hand them over. ``next_end``: in how many seconds the first lease of another ends, unless it is
+    renewed before.
     """
 
     now: float
     owned: dict[int, int] = field(default_factory=dict)
     surplus: tuple[int, ...] = ()
+    next_end: float | None = None
 
 
 def make_partitions(connection: Connection, count: int) -> int:
@@ -87,7 +89,8 @@ def keep_leases(
         if epoch is not None:
             mine[partition] = epoch
     surplus = tuple(sorted(mine, reverse=True)[: max(0, len(mine) - share)])
-    return Round(reading, mine, surplus)
+    ends = [row.lease_until - reading for row in rows if row.owner not in (None, owner)]
+    return Round(reading, mine, surplus, min((end for end in ends if end > 0), default=None))
 
 
 def _held(connection: Connection, owner: str, now: float) -> dict[int, int]:

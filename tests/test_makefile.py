@@ -46,6 +46,7 @@ def test_make_alone_says_what_there_is(checkout: Path) -> None:
         "test",
         "lint",
         "bench",
+        "chaos",
         "lock",
         "clean",
     ]

@@ -21,14 +21,16 @@ from examples.ride.trips import Trip
 from tests.chaos.account import Account, render, settle
 from tests.chaos.disk import full_disk
 from tests.chaos.faults import FAULTS, Pace
-from tests.chaos.ground import Ground, Servers, open_ground, open_servers
+from tests.chaos.ground import Ground, Servers, open_ground, open_servers, settings_of
 from tests.chaos.load import Load, good_trips
+from tests.chaos.takeover import GOAL, measure_takeover
 
 __all__ = ["main", "strike"]
 
 LIMIT = 600.0  # seconds for everything
 DISK = "full-disk"
-NAMES = (*FAULTS, DISK)
+TAKEOVER = "takeover"
+NAMES = (*FAULTS, DISK, TAKEOVER)
 SHORT = ("leader", DISK)
 SHORT_PACE = Pace(before=2.0, after=4.0, without_postgres=1.0, without_redis=6.0, frozen=12.0)
 
@@ -63,6 +65,35 @@ async def strike(
     return await settle(ground.gateway, ground.ledger, ground.mailbox, load, mark)
 
 
+async def takeover(folder: Path, servers: Servers) -> Account:
+    """A thousand runs in flight, and their orchestrator is killed."""
+    settings = await asyncio.to_thread(settings_of, servers)
+    found = await measure_takeover(folder, settings)
+    return Account(
+        fault=TAKEOVER,
+        sent=found.runs,
+        completed=found.completed,
+        lost=found.lost,
+        duplicated_effects=found.doubled,
+        recovered_s=found.longest_s,
+        slowest_s=found.longest_s,
+        figures={
+            "in_flight": found.in_flight,
+            "affected": found.affected,
+            "p50_s": found.p50_s,
+            "p99_s": found.p99_s,
+            "goal_p99_s": GOAL,
+            "others_p99_s": found.others_p99_s,
+        },
+    )
+
+
+def is_good(account: Account) -> bool:
+    """Whether nothing was lost or doubled, and a takeover was as quick as it is to be."""
+    quick = account.figures.get("p99_s", 0.0) < account.figures.get("goal_p99_s", 1.0)
+    return account.lost == account.duplicated_effects == 0 and quick
+
+
 async def perform(asked: argparse.Namespace, folder: Path) -> list[Account]:
     """Every fault that was asked for, one after the other."""
     names = asked.only or (SHORT if asked.short else NAMES)
@@ -73,11 +104,15 @@ async def perform(asked: argparse.Namespace, folder: Path) -> list[Account]:
         told.append(account)
         print(render(account), file=sys.stderr, flush=True)
 
-    if set(names) & set(FAULTS):
-        async with open_servers() as servers, open_ground(folder / "roles", servers) as ground:
-            for name in names:
-                if name in FAULTS:
-                    tell(await strike(name, ground, servers, pace=pace, rate=asked.rate, trips=trips))
+    if set(names) - {DISK}:
+        async with open_servers() as servers:
+            if set(names) & set(FAULTS):
+                async with open_ground(folder / "roles", servers) as ground:
+                    for name in names:
+                        if name in FAULTS:
+                            tell(await strike(name, ground, servers, pace=pace, rate=asked.rate, trips=trips))
+            if TAKEOVER in names:
+                tell(await takeover(folder / "takeover", servers))
     if DISK in names:
         tell(await full_disk(folder / "embedded", pace=pace, rate=asked.rate, trips=trips))
     return told
@@ -92,7 +127,7 @@ async def _bounded(asked: argparse.Namespace, folder: Path) -> list[Account]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: nothing was lost or done twice. 1: something was. 3: it can't be tried here. 130: interrupted."""
+    """0: all is well. 1: something was lost, doubled or too slow. 3: it can't be tried. 130: interrupted."""
     asked = parse(sys.argv[1:] if arguments is None else arguments)
     folder = Path(tempfile.mkdtemp(prefix="antiphon-chaos-"))
     began = time.monotonic()
@@ -106,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (GatewayGone, HouseFailed, TimeoutError) as error:
         print(f"It could not go on: {error!r}\nLogs and books are in {folder}", file=sys.stderr)
         return 1
-    good = all(account.lost == account.duplicated_effects == 0 for account in accounts)
+    good = all(map(is_good, accounts))
     if good and not asked.keep:
         shutil.rmtree(folder, ignore_errors=True)
     else:

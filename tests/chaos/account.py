@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -48,10 +48,11 @@ class Account:
     slowest_s: float
     findings: tuple[str, ...] = ()
     said: str | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
 
     def line(self) -> dict[str, Any]:
         """As JSON, without what is empty."""
-        return {key: value for key, value in asdict(self).items() if value not in (None, ())}
+        return {key: value for key, value in asdict(self).items() if value not in (None, (), {})}
 
 
 async def settle(

@@ -18,7 +18,7 @@ from examples.ride.demo.sink import Sink
 from examples.ride.ledger import Ledger
 from examples.ride.reactors import PORTAL_SWITCH
 
-__all__ = ["Ground", "Servers", "open_embedded", "open_ground", "open_servers"]
+__all__ = ["Ground", "Servers", "open_embedded", "open_ground", "open_servers", "settings_of"]
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,19 @@ def _rabbit_script() -> Path:
     return script
 
 
+def settings_of(servers: Servers) -> dict[str, str]:
+    """Where the services are, for the processes of one house; makes an empty database. Blocks."""
+    return {
+        "ANTIPHON_AMQP_URL": servers.cluster.url,
+        "ANTIPHON_DATABASE_URL": servers.postgres.create_database(),
+        "ANTIPHON_REDIS_URL": servers.redis.url,
+    }
+
+
 @asynccontextmanager
 async def open_ground(folder: Path, servers: Servers) -> AsyncIterator[Ground]:
     """The ride's roles, two of each where another must be able to take over."""
-    database = await asyncio.to_thread(servers.postgres.create_database)
-    settings = {
-        "ANTIPHON_AMQP_URL": servers.cluster.url,
-        "ANTIPHON_DATABASE_URL": database,
-        "ANTIPHON_REDIS_URL": servers.redis.url,
-    }
+    settings = await asyncio.to_thread(settings_of, servers)
     async with _open(folder, folder, settings, roles=True) as ground:
         yield ground
 

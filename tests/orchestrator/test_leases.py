@@ -10,6 +10,8 @@ from sqlalchemy import insert, literal, select, update
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from contracts.errors import ConfigurationError
+from orchestrator.clock import StoreClock
+from orchestrator.keeper import LeaseKeeper
 from orchestrator.leases import Round, keep_leases, leave, make_partitions, release
 from store import tables
 from store.database import Database
@@ -92,9 +94,36 @@ async def test_one_that_dies_is_followed_after_its_lease_and_not_before(owners: 
     """The survivor takes everything."""
     await owners.rounds("a", "b")
     owners.now += LEASE - 1
-    assert len((await owners.round("b")).owned) == 8
+    round = await owners.round("b")
+    assert (len(round.owned), round.next_end) == (8, 1.0)
     owners.now += 2
-    assert len((await owners.round("b")).owned) == 16
+    round = await owners.round("b")
+    assert (len(round.owned), round.next_end) == (16, None)
+
+
+async def test_a_lease_that_ends_is_taken_as_it_ends(owners: Owners, database: Database) -> None:
+    """The keeper does not wait for its next round, which here would never come."""
+    taken = asyncio.Event()
+
+    def keep(connection: Any) -> Round:
+        return keep_leases(connection, owner="gone", name="g", now=database.now(), lease=0.5)
+
+    await database.write(keep)
+    keeper = LeaseKeeper(
+        database,
+        owner="heir",
+        name="h",
+        lease=900.0,
+        renew=600.0,
+        clock=StoreClock(),
+        on_round=lambda round: taken.set() if len(round.owned) == 16 else None,
+        open_own=None,
+    )
+    keeper.start()
+    try:
+        await asyncio.wait_for(taken.wait(), 20.0)
+    finally:
+        await keeper.stop()
 
 
 async def test_one_that_leaves_takes_nothing_and_is_not_counted(owners: Owners, database: Database) -> None:
