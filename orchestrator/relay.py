@@ -51,9 +51,10 @@ class Relay:
 
     def put(self, posts: Sequence[Post]) -> None:
         """Take what was just committed."""
-        self._waiting.extend(posts)
-        self._room.note(len(self._waiting))
-        self._wake.set()
+        if posts:
+            self._waiting.extend(posts)
+            self._room.note(len(self._waiting))
+            self._wake.set()
 
     async def room(self) -> None:
         """Return once the broker has taken enough for more to be committed."""

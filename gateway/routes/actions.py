@@ -61,10 +61,10 @@ async def signal(
     checked_text("name", name)
     data = await read_json(request) if await request.body() else None
     platform = platform_of(request)
-    await _open_run(request, who, run_id)
     attempt = await begin(request, platform, who.workspace, data)
     if attempt.replay is not None:
-        return attempt.replay
+        return attempt.replay  # also when the run has ended since: the answer to this request was another
+    await _open_run(request, who, run_id)
     async with audited(platform, who, "run.signal", f"run/{run_id}", detail={"name": name, "id": attempt.id}):
         await platform.client.signal(who.workspace, run_id, name, data, signal_id=attempt.id, actor=who.actor)
     return await attempt.finish(_accepted(run_id, "signal", attempt.id))

@@ -1,0 +1,86 @@
+"""Faults that people plant by mistake, each a broken promise that shows only when a process is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import Any
+
+import gateway.idempotency
+from bus.envelope import publication
+from contracts import crash
+from orchestrator.journal import Journal, Post
+from orchestrator.partition import Partition
+from reactors.reacting import ReactorDesk
+
+__all__ = ["SABOTAGE"]
+
+
+def ack_on_arrival() -> None:
+    """A partition acks what it has in memory only."""
+
+    async def receive(self: Any, subscription: Any) -> None:
+        while deliveries := await subscription.receive(self._shop.prefetch):
+            await subscription.ack(deliveries)
+            self._inbox.delivered(deliveries)
+
+    setattr(Partition, "_receive", receive)  # noqa: B010
+
+
+def forget_the_outbox() -> None:
+    """A new owner does not look for what the last one committed and did not publish."""
+
+    async def outbox(self: Any, partition: int) -> list[Post]:
+        return []
+
+    setattr(Journal, "outbox", outbox)  # noqa: B010
+
+
+def start_before_the_commit() -> None:
+    """A step begins while the one before it is not durable yet."""
+    commit = Partition._commit
+
+    async def hasty(self: Any, batch: Any) -> None:
+        for run, flow, order in batch.dispatches:
+            self._shop.executor.dispatch(run, flow, order, self.report)
+            if order.node == "tag" and crash._armed:
+                crash.arm("orchestrator.partition.commit.before")  # this very commit
+        batch.dispatches.clear()
+        await asyncio.sleep(0.01)
+        await commit(self, batch)
+
+    setattr(Partition, "_commit", hasty)  # noqa: B010
+
+
+def settle_before_it_is_emitted() -> None:
+    """A reaction is done, says its inbox, and only then is what it emitted published."""
+    settle = ReactorDesk._settle_done
+
+    async def kept(self: Any, events: Any) -> Any:
+        return [(event, True) for event in events]
+
+    async def settle_first(self: Any, done: Any) -> Any:
+        failure = await settle(self, done)
+        for event, _ in done.emitted:
+            await self.means.bus.publish(publication(event))
+        return failure
+
+    setattr(ReactorDesk, "_publish", kept)  # noqa: B010
+    setattr(ReactorDesk, "_settle_done", settle_first)  # noqa: B010
+
+
+def make_ids_up() -> None:
+    """The gateway sends a repeated request under another id."""
+    setattr(gateway.idempotency, "derive_id", lambda *_: secrets.token_hex(16))  # noqa: B010
+
+
+SABOTAGE = {
+    work.__name__: work
+    for work in (
+        ack_on_arrival,
+        forget_the_outbox,
+        start_before_the_commit,
+        settle_before_it_is_emitted,
+        make_ids_up,
+    )
+}
