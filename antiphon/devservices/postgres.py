@@ -49,10 +49,14 @@ class Postgres:
         """The URL of one database."""
         return f"{self.base}/{database}".replace("postgresql://", f"{DRIVER}://", 1)
 
-    def create_database(self) -> str:
-        """Make an empty database; its URL. It goes with the server's folder."""
+    def create_database(self, template: str | None = None) -> str:
+        """Make a database, empty or a copy of the one at the URL ``template``; its URL.
+
+        It goes with the server's folder. Nobody may be connected to the template.
+        """
         name = f"t_{secrets.token_hex(6)}"
-        self._sql(f"CREATE DATABASE {name}")
+        copied = f" TEMPLATE {template.rpartition('/')[2]}" if template else ""
+        self._sql(f"CREATE DATABASE {name}{copied}")
         return self.url(name)
 
     def _sql(self, statement: str) -> None:
@@ -74,8 +78,8 @@ class RemotePostgres(RemoteService, Postgres):
         self.base = urlsplit(url)._replace(scheme="postgresql", path="", query="", fragment="").geturl()
         self._made: list[str] = []
 
-    def create_database(self) -> str:
-        url = super().create_database()
+    def create_database(self, template: str | None = None) -> str:
+        url = super().create_database(template)
         self._made.append(url.rpartition("/")[2])
         return url
 

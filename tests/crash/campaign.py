@@ -47,7 +47,7 @@ class Campaign:
         for nursery in self._nurseries:
             nursery.close()
 
-    def kill(self, at: str, *, sabotage: str | None = None, limit: float = 45.0) -> list[str]:
+    def kill(self, at: str, *, sabotage: str | None = None, limit: float = 90.0) -> list[str]:
         """One house, now; ``limit`` in seconds. Like ``outcome``."""
         folder = self._folder / f"{at.replace(':', '-')} {sabotage or ''}"
         folder.mkdir()

@@ -110,7 +110,7 @@ class House:
     at: str
     old: bool = False  # the first life knows no flow NEWER
     sabotage: str | None = None
-    limit: float = 45.0  # seconds for the whole story
+    limit: float = 90.0  # seconds for the whole story
     lives: list[Life] = field(default_factory=list)
     died: bool = False
 

@@ -21,6 +21,8 @@ def ack_on_arrival() -> None:
 
     async def receive(self: Any, subscription: Any) -> None:
         while deliveries := await subscription.receive(self._shop.prefetch):
+            if any(b'"receipt"' in delivery.message.body for delivery in deliveries):
+                _kill_at("orchestrator.partition.commit.before")
             await subscription.ack(deliveries)
             self._inbox.delivered(deliveries)
 
@@ -43,8 +45,8 @@ def start_before_the_commit() -> None:
     async def hasty(self: Any, batch: Any) -> None:
         for run, flow, order in batch.dispatches:
             self._shop.executor.dispatch(run, flow, order, self.report)
-            if order.node == "tag" and crash._armed:
-                crash.arm("orchestrator.partition.commit.before")  # this very commit
+            if order.node == "tag":
+                _kill_at("orchestrator.partition.commit.before")
         batch.dispatches.clear()
         await asyncio.sleep(0.01)
         await commit(self, batch)
@@ -60,6 +62,8 @@ def settle_before_it_is_emitted() -> None:
         return [(event, True) for event in events]
 
     async def settle_first(self: Any, done: Any) -> Any:
+        if b"good-1" in done.letter.event.body:
+            _kill_at("reactors.reacting.settle.after")
         failure = await settle(self, done)
         for event, _ in done.emitted:
             await self.means.bus.publish(publication(event))
@@ -72,6 +76,12 @@ def settle_before_it_is_emitted() -> None:
 def make_ids_up() -> None:
     """The gateway sends a repeated request under another id."""
     setattr(gateway.idempotency, "derive_id", lambda *_: secrets.token_hex(16))  # noqa: B010
+
+
+def _kill_at(point: str) -> None:
+    """The next time, where a life is armed at all: what is at work now is what the fault is about."""
+    if crash._armed:
+        crash.arm(point)
 
 
 SABOTAGE = {
