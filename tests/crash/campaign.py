@@ -17,7 +17,7 @@ __all__ = ["Campaign"]
 # What not every house comes by. NEWER: a flow that the first life's orchestrator does not know. UNFIT: a
 # start that the database does not take. SLOW: a reaction at work when the process is asked to stop.
 NEWER = ("orchestrator.partition.later.", "gateway.idempotency.accepted.")
-UNFIT = ("orchestrator.partition.refuse.", "orchestrator.partition.refused.")
+UNFIT = ("orchestrator.partition.refused.",)
 SLOW = ("reactors.desk.give_back.",)
 
 Furnish = Callable[[Path], AbstractContextManager[Backing]]

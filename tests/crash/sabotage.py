@@ -21,9 +21,10 @@ def ack_on_arrival() -> None:
 
     async def receive(self: Any, subscription: Any) -> None:
         while deliveries := await subscription.receive(self._shop.prefetch):
+            await subscription.ack(deliveries)
+            await asyncio.sleep(0.05)  # until the bus has written it down
             if any(b'"receipt"' in delivery.message.body for delivery in deliveries):
                 _kill_at("orchestrator.partition.commit.before")
-            await subscription.ack(deliveries)
             self._inbox.delivered(deliveries)
 
     setattr(Partition, "_receive", receive)  # noqa: B010
@@ -40,18 +41,23 @@ def forget_the_outbox() -> None:
 
 def start_before_the_commit() -> None:
     """A step begins while the one before it is not durable yet."""
-    commit = Partition._commit
+    decide, commit = Partition._decide, Partition._commit
 
-    async def hasty(self: Any, batch: Any) -> None:
+    def decide_and_start(self: Any, batch: Any, *others: Any) -> Any:
+        later = decide(self, batch, *others)
         for run, flow, order in batch.dispatches:
             self._shop.executor.dispatch(run, flow, order, self.report)
             if order.node == "tag":
                 _kill_at("orchestrator.partition.commit.before")
         batch.dispatches.clear()
+        return later
+
+    async def commit_late(self: Any, batch: Any) -> None:
         await asyncio.sleep(0.01)
         await commit(self, batch)
 
-    setattr(Partition, "_commit", hasty)  # noqa: B010
+    setattr(Partition, "_decide", decide_and_start)  # noqa: B010
+    setattr(Partition, "_commit", commit_late)  # noqa: B010
 
 
 def settle_before_it_is_emitted() -> None:
