@@ -9,6 +9,7 @@ import orjson
 import structlog
 from sqlalchemy import Connection, select
 
+from contracts.crash import reached
 from orchestrator.doubts import Child, QuietRun
 from store import tables
 from store.bulk import insert_rows
@@ -71,7 +72,9 @@ class Proofs:
             if connection.execute(owner).scalar_one_or_none() == epoch:
                 insert_rows(connection, tables.reconciliations, [row], on_conflict="update")
 
+        reached("orchestrator.proofs.keep.before")
         await self._database.write(write)
+        reached("orchestrator.proofs.keep.after")
 
 
 def _page(connection: Connection, partition: int, after: str, before: float, most: int) -> list[QuietRun]:

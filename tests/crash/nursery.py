@@ -31,6 +31,7 @@ from antiphon.rooms import Rooms
 from antiphon.settings import Settings
 from bus.port import DIRECT, Message, Outgoing
 from contracts.crash import arm
+from orchestrator.reconciler import Reconciler
 from tests.crash.app import app, old_app, set_world
 from tests.crash.sabotage import SABOTAGE
 
@@ -80,6 +81,7 @@ def _hurry() -> None:
     reactors.presence.EVERY = 0.2
     reactors.desk.HOLD = reactors.inbox.HOLD = 0.1
     orchestrator.partition._OTHER_VERSION_PAUSE = 0.2
+    Reconciler.__init__.__kwdefaults__["every"] = 0.2
 
 
 def _misfit() -> None:
