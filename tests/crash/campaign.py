@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tests.crash.customer import visit, visit_the_slow
-from tests.crash.house import Backing, House, Nursery
+from tests.crash.lives import Backing, House, Nursery
 from tests.crash.promises import broken, look
 
 __all__ = ["Campaign"]

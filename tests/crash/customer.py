@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.crash.house import House
+from tests.crash.lives import House
 
 __all__ = ["Answers", "visit", "visit_the_slow"]
 

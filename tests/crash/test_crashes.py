@@ -21,7 +21,7 @@ from antiphon.devservices import Postgres, Rabbit
 from store.database import Database
 from tests.crash.app import SHIPPED
 from tests.crash.campaign import Campaign
-from tests.crash.house import Backing
+from tests.crash.lives import Backing
 from tests.crash.points import all_points
 
 pytestmark = pytest.mark.timeout(300)  # a case may wait for those before it

@@ -220,23 +220,6 @@ async def test_a_signal_lets_a_run_go_on(working_house: House) -> None:
     assert deeds[0].actor.startswith("key:k-")
 
 
-async def test_a_signal_sent_again_has_its_first_answer_also_when_the_run_has_ended(
-    working_house: House,
-) -> None:
-    """Whoever lost the answer asks again later, and must not hear that it came too late."""
-    headers = {"Idempotency-Key": "k-1"}
-    async with working_house.client("publisher") as client:
-        started = await client.post("/flows/approval/runs", json=PLACED)
-        address = started.headers["location"]
-        sent = await client.post(f"{address}/signals/approve", json={"by": "ann"}, headers=headers)
-        await ended(client, address)
-        again = await client.post(f"{address}/signals/approve", json={"by": "ann"}, headers=headers)
-        other = await client.post(f"{address}/signals/approve", json={"by": "ann"})
-    assert (again.status_code, again.json()) == (sent.status_code, sent.json())
-    assert again.headers["idempotency-replayed"] == "true"
-    assert other.status_code == 409
-
-
 async def test_a_cancelled_run_ends_and_the_reason_is_kept(working_house: House) -> None:
     """Cancel is asked with a reason that the audit log has; an ended run takes no other."""
     async with working_house.client("operator") as client:

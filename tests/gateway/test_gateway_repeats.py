@@ -1,0 +1,28 @@
+"""The same request again, later: one effect, and the first answer."""
+
+from __future__ import annotations
+
+from tests.gateway.house import House, until
+
+PLACED = {"order_id": "o-1", "amount": 3}
+
+
+async def test_a_signal_sent_again_has_its_first_answer_also_when_the_run_has_ended(
+    working_house: House,
+) -> None:
+    """Whoever lost the answer asks again later, and must not hear that it came too late."""
+    headers = {"Idempotency-Key": "k-1"}
+    async with working_house.client("admin") as client:
+        started = await client.post("/flows/approval/runs", json=PLACED)
+        address = started.headers["location"]
+
+        async def ended() -> bool:
+            return bool((await client.get(address)).json().get("ended_at"))
+
+        sent = await client.post(f"{address}/signals/approve", json={"by": "ann"}, headers=headers)
+        await until(ended, "the end of the run")
+        again = await client.post(f"{address}/signals/approve", json={"by": "ann"}, headers=headers)
+        other = await client.post(f"{address}/signals/approve", json={"by": "ann"})
+    assert (again.status_code, again.json()) == (sent.status_code, sent.json())
+    assert again.headers["idempotency-replayed"] == "true"
+    assert other.status_code == 409
