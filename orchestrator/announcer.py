@@ -16,7 +16,8 @@ from store.live.teller import Teller
 
 __all__ = ["Announcer", "answers_feed", "workspace_feed"]
 
-_GATHER = 0.02  # seconds: nobody sees a page change sooner
+_BETWEEN_ANSWERS = 0.005  # seconds
+_BETWEEN_FACTS = 0.02  # nobody sees a page change sooner
 # What a reader of the feed needs of a fact's data; the rest is in the history.
 _SHOWN = ("attempt", "error", "retry_at", "event_id", "event_type", "outcome", "status", "child", "due")
 
@@ -32,11 +33,11 @@ def answers_feed(incarnation: str) -> str:
 
 
 class Announcer:
-    """One for each process. Whoever waits for an answer is told at once; watchers, a moment later."""
+    """One for each process. Whoever waits for an answer is told sooner than those who only watch."""
 
     def __init__(self, live: Live) -> None:
-        self._answers = Teller(live)
-        self._facts = Teller(live, gather=_GATHER)
+        self._answers = Teller(live, gather=_BETWEEN_ANSWERS)
+        self._facts = Teller(live, gather=_BETWEEN_FACTS)
 
     async def stop(self) -> None:
         """Return when all is told, or the live store is away."""

@@ -1,0 +1,90 @@
+"""Telling feeds in the background."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import orjson
+from structlog.testing import capture_logs
+
+from contracts.errors import LiveUnavailable
+from store.live.memory import MemoryLive
+from store.live.port import Live
+from store.live.teller import Teller
+
+
+class Counting(MemoryLive):
+    """Keeps the sizes of its appends; away while it is told to be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+        self.away = False
+
+    async def append(self, feed: str, *entries: bytes, keep: int = 10_000) -> list[str]:
+        if self.away:
+            raise LiveUnavailable("away")
+        self.sizes.append(len(entries))
+        return await super().append(feed, *entries, keep=keep)
+
+
+async def told(live: Live, feed: str) -> Sequence[object]:
+    return [orjson.loads(entry) for _, entry in await live.read(feed, None)]
+
+
+async def test_it_tells_everything_in_order(live: Live, name: str) -> None:
+    """Entries of each feed come in the order in which they were told."""
+    teller = Teller(live, gather=0.001)
+    for number in range(300):
+        teller.tell(f"{name}/{number % 2}", {"n": number})
+        if number % 50 == 0:
+            await asyncio.sleep(0.002)
+    await teller.flush()
+    for half in (0, 1):
+        seen: list[object] = []
+        after = None
+        while page := await live.read(f"{name}/{half}", after):
+            seen += [orjson.loads(entry)["n"] for _, entry in page]
+            after = page[-1][0]
+        assert seen == list(range(half, 300, 2))
+
+
+async def test_the_first_goes_at_once_and_what_follows_gathers() -> None:
+    """After a quiet moment nothing waits; entries that come close together share an append."""
+    live = Counting()
+    teller = Teller(live, gather=0.2)
+    teller.tell("f", {"n": 0})
+    await asyncio.sleep(0.02)
+    assert live.sizes == [1]
+    for number in range(1, 10):
+        teller.tell("f", {"n": number})
+        await asyncio.sleep(0.001)
+    await teller.flush()
+    assert live.sizes == [1, 9]
+
+
+async def test_entries_are_dropped_while_the_store_is_away_and_that_is_logged_once() -> None:
+    """What is told later is told again, and nobody who tells notices anything."""
+    live = Counting()
+    teller = Teller(live)
+    live.away = True
+    with capture_logs() as logs:
+        for number in range(3):
+            teller.tell("f", {"n": number})
+            await teller.flush()
+        live.away = False
+        teller.tell("f", {"n": 3})
+        await teller.flush()
+    assert [entry["event"] for entry in logs] == ["live_feed_away", "live_feed_back"]
+    assert await told(live, "f") == [{"n": 3}]
+
+
+async def test_no_more_than_so_many_wait() -> None:
+    """Beyond that the oldest are dropped, so that a store that hangs costs no memory."""
+    live = Counting()
+    teller = Teller(live, most=5)
+    for number in range(12):
+        teller.tell("f", {"n": number})
+    await teller.flush()
+    assert await told(live, "f") == [{"n": number} for number in range(7, 12)]
