@@ -16,7 +16,7 @@ import click
 import orjson
 
 from antiphon.settings import Settings
-from antiphon.testing import FAULTS, Fault, Outcome, find_simulation, play_in_parallel
+from antiphon.testing import FAULTS, Fault, Outcome, find_simulation, narrow, play_in_parallel
 from antiphon.testing.chance import MEANING, faults_named
 from antiphon.testing.ranges import seeds_named
 from contracts.errors import ConfigurationError
@@ -97,22 +97,26 @@ def simulate(
     if where is None:
         raise ConfigurationError("no app: write 'antiphon simulate module:attribute', or set ANTIPHON_APP")
     seeds, chosen = seeds_named(wanted), faults_named(faults)
-    find_simulation(where)  # what is wrong with it is said here, and not by each process
+    simulation = find_simulation(where)  # what is wrong with it is said here, and not by each process
     began = time.monotonic()
     tally, last = _Tally(), None
     with closing(play_in_parallel(where, seeds, faults=chosen, runs=runs, processes=processes)) as outcomes:
         for last in _telling(outcomes, len(seeds), tally, quiet=as_json):
             if not last.ok and not keep_going:
                 break
-    replay = [_replay(where, outcome, chosen, runs) for outcome in tally.failed]
+    replay = [_replay(where, outcome.seed, chosen, runs) for outcome in tally.failed]
+    fewer = narrow(simulation, tally.failed[0].seed, faults=chosen, runs=runs) if tally.failed else chosen
+    narrowed = _replay(where, tally.failed[0].seed, fewer, runs) if fewer != chosen else None
     if as_json:
         document = _document(where, tally, replay, time.monotonic() - began)
+        if narrowed:
+            document["failed"][0]["narrowed"] = narrowed
         if story and last is not None:
             document["story"] = last.story.splitlines()
         click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
     else:
         if tally.failed:
-            _tell_failure(tally.failed[0], replay[0])
+            _tell_failure(tally.failed[0], replay[0], narrowed)
         elif story and last is not None:
             click.echo(last.story)
         click.echo(_summary(tally, time.monotonic() - began))
@@ -136,20 +140,22 @@ def _telling(outcomes: Iterable[Outcome], total: int, tally: _Tally, *, quiet: b
         click.echo(err=True)
 
 
-def _replay(where: str, outcome: Outcome, faults: Sequence[Fault], runs: int) -> str:
+def _replay(where: str, seed: int, faults: Sequence[Fault], runs: int) -> str:
     named = "all" if tuple(faults) == FAULTS else ",".join(faults) or "none"
     return shlex.join(
-        ["antiphon", "simulate", where, "--seeds", str(outcome.seed), "--faults", named, "--runs", str(runs)]
+        ["antiphon", "simulate", where, "--seeds", str(seed), "--faults", named, "--runs", str(runs)]
     )
 
 
-def _tell_failure(outcome: Outcome, replay: str) -> None:
+def _tell_failure(outcome: Outcome, replay: str, narrowed: str | None) -> None:
     click.echo(outcome.story)
     click.echo()
     click.echo(f"seed {outcome.seed} failed after {outcome.seconds:g} s of virtual time:")
     for sentence in outcome.broken:
         click.echo(f"  {sentence}")
     click.echo(f"to play it again:\n  {replay}")
+    if narrowed:
+        click.echo(f"it fails with fewer faults too, perhaps in another way:\n  {narrowed}")
 
 
 def _summary(tally: _Tally, took: float) -> str:

@@ -10,7 +10,7 @@ from antiphon.testing.chance import FAULTS, Fault
 from antiphon.testing.finding import find_simulation
 from antiphon.testing.kit import Reaction, TestHouse, in_virtual_time
 from antiphon.testing.parallel import play_in_parallel
-from antiphon.testing.seeds import play, simulate
+from antiphon.testing.seeds import narrow, play, simulate
 from antiphon.testing.simulation import Simulation, follow_the_contracts
 from antiphon.testing.stage import Stage
 from antiphon.testing.visit import StartedRun
@@ -28,6 +28,7 @@ __all__ = [
     "find_simulation",
     "follow_the_contracts",
     "in_virtual_time",
+    "narrow",
     "play",
     "play_in_parallel",
     "simulate",

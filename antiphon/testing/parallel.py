@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import cache
+from itertools import takewhile
+from multiprocessing.synchronize import Event
 
 from antiphon.testing.chance import FAULTS, Fault
 from antiphon.testing.finding import find_simulation
@@ -38,7 +40,9 @@ def play_in_parallel(
         yield from play(find_simulation(where), seeds, faults=faults, runs=runs)
         return
     # Not forked: threads and connections of an app that is loaded here would come along, broken.
-    pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(stop,))
     given: deque[Future[list[Outcome]]] = deque()
     try:
         while slices or given:
@@ -46,11 +50,20 @@ def play_in_parallel(
                 given.append(pool.submit(_play_slice, where, slices.popleft(), tuple(faults), runs))
             yield from given.popleft().result()
     finally:
+        stop.set()  # what a process has in hand can't be cancelled, but it looks at this before each seed
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+_stop: list[Event] = []  # of this process
+
+
+def _begin(stop: Event) -> None:
+    _stop.append(stop)
+
+
 def _play_slice(where: str, seeds: Sequence[int], faults: Sequence[Fault], runs: int) -> list[Outcome]:
-    return list(play(_loaded(where), seeds, faults=faults, runs=runs))
+    wanted = takewhile(lambda _: not _stop[0].is_set(), seeds)
+    return list(play(_loaded(where), wanted, faults=faults, runs=runs))
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import combinations
 
 from antiphon.app import App
 from antiphon.testing.chance import FAULTS, Fault
@@ -12,9 +13,10 @@ from antiphon.testing.simulation import Invariant, Simulation
 from antiphon.testing.world import Outcome, World
 from contracts.errors import ConfigurationError
 
-__all__ = ["play", "simulate"]
+__all__ = ["narrow", "play", "simulate"]
 
 PARTITIONS = 3
+_FEW = 2
 
 
 def simulate(
@@ -40,6 +42,18 @@ def simulate(
     if outcome is None:
         raise ConfigurationError("no seeds were given: nothing was simulated, and nothing is proven")
     return outcome
+
+
+def narrow(simulation: Simulation, seed: int, *, faults: Sequence[Fault], runs: int = 3) -> tuple[Fault, ...]:
+    """The fewest of the faults, two at the most, with which the seed fails too; all, if it takes more.
+
+    With fewer faults a seed tells another story, so that what breaks in it may be something else.
+    """
+    for count in range(min(_FEW + 1, len(faults))):
+        for fewer in combinations(faults, count):
+            if not simulate(simulation, seeds=[seed], faults=fewer, runs=runs).ok:
+                return fewer
+    return tuple(faults)
 
 
 def play(

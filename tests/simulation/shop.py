@@ -11,7 +11,7 @@ from typing import Any
 from antiphon import App, Event, Flow, ReactionContext, Retry, StepContext, emit, reacts_to, sleep, step, wait
 from antiphon.testing import Simulation, Stage
 
-__all__ = ["app", "careless", "careless_simulation", "charges", "simulation", "told"]
+__all__ = ["app", "careless", "careless_simulation", "charges", "simulation", "told", "wrong_simulation"]
 
 charges: list[str] = []
 told: list[str] = []
@@ -95,3 +95,6 @@ def charged_once(stage: Stage) -> Iterable[str]:
 
 simulation = Simulation(app, prepare=prepare, invariants=[charged_once])
 careless_simulation = Simulation(careless, prepare=prepare, invariants=[charged_once])
+wrong_simulation = Simulation(
+    app, prepare=prepare, invariants=[lambda stage: [f"{id} was begun" for id in stage.runs]]
+)
