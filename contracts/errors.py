@@ -57,6 +57,7 @@ __all__ = [
     "LetterSettled",
     "LiveUnavailable",
     "MalformedMessage",
+    "NotMigratable",
     "NotPermitted",
     "NotQuarantined",
     "PublishFailed",
@@ -260,6 +261,14 @@ class RunNotFound(RunError):
 
 class StartConflict(RunError):
     """Raised when a start names a key that a run with another input already has."""
+
+
+class NotMigratable(RunError):
+    """Raised when a run can't be moved to another version of its flow; ``reasons`` say why."""
+
+    def __init__(self, run_id: str, reasons: Sequence[str]) -> None:
+        super().__init__(f"run {run_id} can't be moved: {'; '.join(reasons)}")
+        self.reasons = list(reasons)
 
 
 class RunEnded(RunError):

@@ -20,6 +20,7 @@ from gateway.routes import (
     health,
     keys,
     metrics,
+    migrations,
     quarantine,
     reconciliation,
     runs,
@@ -61,7 +62,18 @@ def create_gateway(platform: Platform) -> FastAPI:
         latency=latency,
         admission=admission,
     )
-    rooms = (runs, actions, flows, events, stories, dead_letters, quarantine, reconciliation, keys)
+    rooms = (
+        runs,
+        actions,
+        migrations,
+        flows,
+        events,
+        stories,
+        dead_letters,
+        quarantine,
+        reconciliation,
+        keys,
+    )
     for part in (*rooms, health, metrics):
         app.include_router(part.router)
     install(app)

@@ -48,6 +48,7 @@ KINDS: Mapping[str, Kind] = {
     "run-ended": Kind(409, "The run can't take this any more"),
     "not-started": Kind(409, "The run is accepted and not started yet"),
     "not-retryable": Kind(409, "The run can't be retried as asked"),
+    "not-migratable": Kind(409, "The run can't be moved to that version"),
     "already-settled": Kind(409, "The dead letter is settled already"),
     "run-purged": Kind(410, "The run ended, and was archived and purged"),
     "too-large": Kind(413, "The body is too large"),

@@ -83,7 +83,7 @@ class Accepted(_Shape):
     """What was asked is durable on the bus, and will be done."""
 
     run: str
-    accepted: str = Field(description="signal, cancel, retry, pause or resume")
+    accepted: str = Field(description="signal, cancel, retry, pause, resume or migrate")
     id: str | None = Field(default=None, description="The message's id: the same for a repeat")
     links: dict[str, str]
 

@@ -33,6 +33,7 @@ from orchestrator.flow import Flow
 from orchestrator.happenings import (
     EventArrived,
     Happening,
+    MigrationRequested,
     Reconciled,
     StartRequested,
     StepFailed,
@@ -178,6 +179,9 @@ class Batch:
         flow = self.catalog.find(run.flow, run.version)
         if flow is None:
             log.error("flow_version_missing", flow=run.flow, version=run.version, run=run.id)
+            return False
+        if isinstance(happening, MigrationRequested) and self.catalog.find(run.flow, happening.to) is None:
+            log.error("flow_version_missing", flow=run.flow, version=happening.to, run=run.id)
             return False
         decision = decide(run, flow, happening, now=self.now, rules=self.rules)
         if isinstance(happening, Reconciled):

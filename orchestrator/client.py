@@ -1,4 +1,4 @@
-"""Asks things of runs: start, signal, cancel, retry, pause, resume; and waits for their answers.
+"""Asks things of runs: start, signal, cancel, retry, pause, resume, migrate; and waits for their answers.
 
 Each request returns on the broker's confirm: from then on it can't be lost.
 """
@@ -19,6 +19,7 @@ from contracts.crash import reached
 from contracts.envelope import derive_id
 from contracts.errors import (
     ContractViolation,
+    NotMigratable,
     RunEnded,
     RunNotFound,
     UnknownFlow,
@@ -29,8 +30,10 @@ from orchestrator.answers import Answers, start_of
 from orchestrator.catalog import Catalog
 from orchestrator.flow import Flow, run_id_of
 from orchestrator.happenings import StartRequested
+from orchestrator.migration import Move, can_move
 from orchestrator.operators import undone_before
 from orchestrator.outcomes import rerun_id
+from orchestrator.records import load_run
 from orchestrator.unstarted import Unstarted
 from store import tables
 from store.bulk import select_rows
@@ -224,6 +227,30 @@ class Client:
         # The number is in the message's id: two people who ask at the same time get one run.
         await self._ask("retry", workspace, run_id, data, f"rerun {number}", ended_too=True)
         return rerun_id(run_id, number)
+
+    async def migrate(self, workspace: str, run_id: str, move: Move, *, reason: str, actor: str) -> None:
+        """Ask for a run to go on as another version says. Its owner looks once more, and has the last word.
+
+        Raises RunNotFound, UnknownFlow when this app lacks a version, NotMigratable with the reasons.
+        """
+        reasons = await self.objections(workspace, run_id, move)
+        if reasons:
+            raise NotMigratable(run_id, reasons)
+        data = {"to": move.to, "renames": dict(move.renames), "without": list(move.without)}
+        await self._ask("migrate", workspace, run_id, {**data, "reason": reason, "actor": actor})
+
+    async def objections(self, workspace: str, run_id: str, move: Move) -> list[str]:
+        """Why a run can't be moved as it stands now; empty when it can. Raises RunNotFound, UnknownFlow."""
+        query = select(tables.runs).where(tables.runs.c.id == run_id, tables.runs.c.workspace == workspace)
+        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
+        if row is None:
+            raise RunNotFound(f"there is no run {run_id!r} in workspace {workspace!r}")
+        run = load_run(row._asdict())
+        old, new = self.catalog.find(run.flow, run.version), self.catalog.find(run.flow, move.to)
+        if old is None or new is None:
+            version = run.version if old is None else move.to
+            raise UnknownFlow(f"this app has no version {version} of flow {run.flow!r}")
+        return can_move(run, old, new, move, self._check)
 
     async def _ask(
         self,

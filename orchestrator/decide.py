@@ -17,6 +17,7 @@ from orchestrator.happenings import (
     ChildEnded,
     EventArrived,
     Happening,
+    MigrationRequested,
     NotTaken,
     OwnerChanged,
     PauseRequested,
@@ -132,6 +133,8 @@ def _dispatch(turn: Turn, happening: Happening) -> None:
             operators.pause(turn, happening)
         case ResumeRequested():
             operators.resume(turn, happening)
+        case MigrationRequested():
+            operators.migrate(turn, happening)
         case NotTaken(reason=reason):
             raise Terminal(f"what happened can't be kept: {reason}", code="not_taken")
         case StartRequested():

@@ -13,6 +13,7 @@ __all__ = [
     "ChildEnded",
     "EventArrived",
     "Happening",
+    "MigrationRequested",
     "NotTaken",
     "OwnerChanged",
     "PauseRequested",
@@ -146,6 +147,18 @@ class ResumeRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class MigrationRequested:
+    """Somebody wants the run to go on as another version of its flow says; see ``migration.Move``."""
+
+    message_id: str
+    to: int
+    renames: dict[str, str]
+    without: tuple[str, ...]
+    reason: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
 class OwnerChanged:
     """The process that had work of this run in hand is gone: what was at work there starts again."""
 
@@ -203,6 +216,7 @@ Happening = (
     | RetryRequested
     | PauseRequested
     | ResumeRequested
+    | MigrationRequested
     | OwnerChanged
     | TurnCame
     | Reconciled

@@ -55,6 +55,14 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     "antiphon.retry.v1": _object(_ASKED, {"from_node": _MAYBE_TEXT}),
     "antiphon.pause.v1": _object(_ASKED),
     "antiphon.resume.v1": _object(_ASKED),
+    "antiphon.migrate.v1": _object(
+        {
+            **_ASKED,
+            "to": {"type": "integer", "minimum": 1},
+            "renames": {"type": "object", "additionalProperties": _ID, "propertyNames": _ID},
+            "without": {"type": "array", "items": _ID},
+        }
+    ),
     "antiphon.child.v1": _object(
         {"run_id": _ID, "node": _ID, "child": _ID, "status": _ID, "result": _ANY, "error": _ERROR}
     ),

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from contracts.errors import Terminal
 from orchestrator.backward import go_back, turn_back, undo
-from orchestrator.effects import ForwardEvent, SetTimer, StartRun
+from orchestrator.effects import ClearTimer, ForwardEvent, SetTimer, StartRun
 from orchestrator.forward import enter, leave
-from orchestrator.happenings import CancelRequested, PauseRequested, ResumeRequested, RetryRequested
+from orchestrator.happenings import (
+    CancelRequested,
+    MigrationRequested,
+    PauseRequested,
+    ResumeRequested,
+    RetryRequested,
+)
+from orchestrator.migration import Move, can_move, positions_after
 from orchestrator.nodes import Step
 from orchestrator.outcomes import rerun_id
 from orchestrator.plan import Plan
 from orchestrator.turn import Turn
 
-__all__ = ["cancel", "pause", "resume", "retry", "undone_before"]
+__all__ = ["cancel", "migrate", "pause", "resume", "retry", "undone_before"]
 
 
 def cancel(turn: Turn, asked: CancelRequested) -> None:
@@ -68,6 +76,30 @@ def resume(turn: Turn, asked: ResumeRequested) -> None:
         # Starting one may have ended a fork that goes on with its first branch, and another is in it.
         if all(fork in run.arrived for fork, _ in turn.place(name).branches):
             enter(turn, name)
+
+
+def migrate(turn: Turn, asked: MigrationRequested) -> None:
+    """Go on as another version of the flow says, if that can be; the history says if not, and why."""
+    run = turn.run
+    if run.ended or run.version == asked.to:
+        return
+    new = turn.rules.flow(run.flow, asked.to)
+    if new is None:
+        raise Terminal(f"there is no version {asked.to} of flow {run.flow!r} here", code="unknown_flow")
+    move = Move(asked.to, asked.renames, tuple(asked.without))
+    who = {"from": run.version, "to": asked.to, "actor": asked.actor, "reason": asked.reason}
+    reasons = can_move(run, turn.flow, new, move, turn.rules.check)
+    if reasons:
+        turn.record("migration_refused", None, because=reasons, **who)
+        return
+    moved = {
+        node: due for node in run.active if move.name(node) != node and (due := run.due(node)) is not None
+    }
+    what = {"renames": dict(asked.renames), "positions": positions_after(run, new, move)}
+    turn.record("run_migrated", None, **what, without=list(asked.without), **who)
+    for node, due in moved.items():
+        turn.then(ClearTimer(node))
+        turn.then(SetTimer(move.name(node), due))
 
 
 def _go_on(turn: Turn, name: str, kind: str) -> None:

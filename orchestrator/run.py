@@ -271,6 +271,18 @@ def _resumed(run: Run, fact: Fact) -> None:
     run.held.clear()
 
 
+def _migrated(run: Run, fact: Fact) -> None:
+    names, positions = fact.data["renames"], fact.data["positions"]
+    run.version = fact.data["to"]
+    run.active = {names.get(node, node): entry for node, entry in run.active.items()}
+    for node, entry in run.active.items():
+        entry["position"] = positions[node]
+    run.results = {names.get(node, node): result for node, result in run.results.items()}
+    run.arrived = {names.get(fork, fork): ended for fork, ended in run.arrived.items()}
+    run.undo = [names.get(node, node) for node in run.undo]
+    run.held = [names.get(node, node) for node in run.held]
+
+
 def _rerun_started(run: Run, fact: Fact) -> None:
     run.reruns = fact.data["number"]
 
@@ -317,6 +329,8 @@ _EVOLUTIONS: dict[str, Callable[[Run, Fact], None]] = {
     "rerun_started": _rerun_started,
     "rerun_refused": _nothing,
     "run_repaired": _nothing,
+    "run_migrated": _migrated,
+    "migration_refused": _nothing,
     "history_grew_long": _nothing,
     **dict.fromkeys(ENDINGS, _ended),
 }

@@ -22,6 +22,7 @@ from orchestrator.happenings import (
     ChildEnded,
     EventArrived,
     Happening,
+    MigrationRequested,
     PauseRequested,
     ResumeRequested,
     RetryRequested,
@@ -134,7 +135,7 @@ def start(asked: StartRequested, at: float) -> Outgoing:
 def request(
     verb: str, run_id: str, partition: int, data: dict[str, Any], *, id: str, at: float, workspace: str
 ) -> Outgoing:
-    """Something that a person asks of a run: signal, cancel, retry, pause, resume."""
+    """Something that a person asks of a run: signal, cancel, retry, pause, resume, migrate."""
     event = Event.create(
         f"antiphon.{verb}.v1", {"run_id": run_id, **data}, id=id, source=SOURCE, at=at, workspace=workspace
     )
@@ -210,6 +211,10 @@ def _read(event: Event, data: dict[str, Any], partition: int) -> Happening:
             return CancelRequested(event.id, data["reason"], data["actor"], data.get("parent"))
         case "pause":
             return PauseRequested(event.id, data["reason"], data["actor"])
+        case "migrate":
+            return MigrationRequested(
+                event.id, data["to"], data["renames"], tuple(data["without"]), data["reason"], data["actor"]
+            )
         case "resume":
             return ResumeRequested(event.id, data["reason"], data["actor"])
         case _:

@@ -94,6 +94,7 @@ class Progress:
 
 # Marks that change their node too.
 _BOTH = {"incident_raised", "incident_resolved", "signal_received"}
+_ENDS = {"run_completed", "run_failed", "run_compensated", "run_cancelled"}
 _MARKS = {
     "cancel_requested": "cancel asked for",
     "cancel_refused": "cancel refused",
@@ -104,6 +105,9 @@ _MARKS = {
     "signal_received": "signal",
     "compensation_started": "going back: compensation began",
     "rerun_started": "started again",
+    "run_repaired": "what it waited for was lost, and is made up for",
+    "run_migrated": "moved",
+    "migration_refused": "not moved",
     "run_completed": "completed",
     "run_failed": "failed",
     "run_compensated": "compensated",
@@ -119,8 +123,10 @@ def progress_of(history: Sequence[Mapping[str, Any]]) -> Progress:
         data: Mapping[str, Any] = fact.get("data") or {}
         if type_ in _MARKS:
             progress.marks.append(Mark(type_, at, _mark_text(type_, node, data), int(fact.get("seq") or 0)))
-            if type_.startswith("run_") and type_ not in ("run_paused", "run_resumed"):
+            if type_ in _ENDS:
                 _close(progress, at)
+            if type_ == "run_migrated":
+                _rename(progress, data.get("renames") or {})
         if node and (type_ not in _MARKS or type_ in _BOTH):
             _apply(progress, type_, str(node), at, data)
     return progress
@@ -200,6 +206,15 @@ def _apply_composite(it: NodeProgress, type_: str, at: float, data: Mapping[str,
             it.status = "stuck"
         case "incident_resolved":
             it.status, it.note = "waiting", "Its incident was resolved."
+
+
+def _rename(progress: Progress, renames: Mapping[str, str]) -> None:
+    """What is under way goes on under its new name; what is done stays as it was."""
+    for before, after in renames.items():
+        it = progress.nodes.get(before)
+        if it is not None and it.status in ("running", "waiting", "retrying", "stuck"):
+            it.node = after
+    progress.nodes = {it.node: it for it in progress.nodes.values()}
 
 
 def _begin(it: NodeProgress, at: float, data: Mapping[str, Any]) -> None:
@@ -284,6 +299,11 @@ def _mark_text(type_: str, node: object, data: Mapping[str, Any]) -> str:
         parts.append(str(data["name"]))
     elif node:
         parts.append(f"at {str(node).removesuffix(UNDO)}")
+    if "to" in data and "from" in data:
+        parts.append(f"from version {data['from']} to {data['to']}")
+    because = data.get("because")
+    if isinstance(because, list):
+        parts.append(f"({'; '.join(map(str, because))})")
     reason = data.get("reason") or _error_text(data)
     text = " ".join(parts) + (f": {reason}" if reason else "")
     return f"{text} (by {data['actor']})" if data.get("actor") else text

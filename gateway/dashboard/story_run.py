@@ -18,6 +18,9 @@ _MARK_TONES = {
     "run_failed": "bad",
     "run_paused": "warn",
     "cancel_requested": "warn",
+    "run_repaired": "warn",
+    "run_migrated": "info",
+    "migration_refused": "warn",
 }
 
 

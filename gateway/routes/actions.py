@@ -21,7 +21,7 @@ from gateway.routes.runs import find_run
 from gateway.shapes import Accepted, run_links
 from gateway.text import checked_text
 
-__all__ = ["router"]
+__all__ = ["accepted", "open_run", "router"]
 
 router = APIRouter(tags=["runs"])
 
@@ -64,10 +64,10 @@ async def signal(
     attempt = await begin(request, platform, who.workspace, data)
     if attempt.replay is not None:
         return attempt.replay  # also when the run has ended since: the answer to this request was another
-    await _open_run(request, who, run_id)
+    await open_run(request, who, run_id)
     async with audited(platform, who, "run.signal", f"run/{run_id}", detail={"name": name, "id": attempt.id}):
         await platform.client.signal(who.workspace, run_id, name, data, signal_id=attempt.id, actor=who.actor)
-    return await attempt.finish(_accepted(run_id, "signal", attempt.id))
+    return await attempt.finish(accepted(run_id, "signal", attempt.id))
 
 
 @router.post(
@@ -87,10 +87,10 @@ async def cancel(request: Request, run_id: str, who: Operator) -> Response:
     only goes forward, and its history says that the cancel came too late."""
     reason = (await read_object(request, {"reason": str})).get("reason")
     platform = platform_of(request)
-    await _open_run(request, who, run_id)
+    await open_run(request, who, run_id)
     async with audited(platform, who, "run.cancel", f"run/{run_id}", reason=reason):
         await platform.client.cancel(who.workspace, run_id, reason=reason or "", actor=who.actor)
-    return _accepted(run_id, "cancel")
+    return accepted(run_id, "cancel")
 
 
 @router.post(
@@ -124,7 +124,7 @@ async def retry(request: Request, run_id: str, who: Operator) -> Response:
             )
         except UnknownFlow as error:
             raise Problem("not-retryable", f"{error}.") from error
-    return _accepted(goes_on, "retry")
+    return accepted(goes_on, "retry")
 
 
 @router.post(
@@ -138,10 +138,10 @@ async def pause(request: Request, run_id: str, who: Operator) -> Response:
     """Starts nothing new in a run until it is resumed; what is at work is let to end."""
     reason = (await read_object(request, {"reason": str})).get("reason")
     platform = platform_of(request)
-    await _open_run(request, who, run_id)
+    await open_run(request, who, run_id)
     async with audited(platform, who, "run.pause", f"run/{run_id}", reason=reason):
         await platform.client.pause(who.workspace, run_id, reason=reason or "", actor=who.actor)
-    return _accepted(run_id, "pause")
+    return accepted(run_id, "pause")
 
 
 @router.post(
@@ -155,10 +155,10 @@ async def resume(request: Request, run_id: str, who: Operator) -> Response:
     """Lets a paused run go on."""
     reason = (await read_object(request, {"reason": str})).get("reason")
     platform = platform_of(request)
-    await _open_run(request, who, run_id)
+    await open_run(request, who, run_id)
     async with audited(platform, who, "run.resume", f"run/{run_id}", reason=reason):
         await platform.client.resume(who.workspace, run_id, reason=reason or "", actor=who.actor)
-    return _accepted(run_id, "resume")
+    return accepted(run_id, "resume")
 
 
 async def _started(request: Request, who: Principal, run_id: str) -> Run:
@@ -169,12 +169,14 @@ async def _started(request: Request, who: Principal, run_id: str) -> Run:
     raise Problem("not-started", "No orchestrator has taken the run up yet; try again.", retry_after=1)
 
 
-async def _open_run(request: Request, who: Principal, run_id: str) -> None:
+async def open_run(request: Request, who: Principal, run_id: str) -> None:
+    """Raises Problem: 404, or 409 when the run has not started yet, or has ended."""
     run = await _started(request, who, run_id)
     if run.ended:
         raise Problem("run-ended", f"The run is {run.status}: it has ended. Retry makes a new run from it.")
 
 
-def _accepted(run_id: str, what: str, id: str | None = None) -> Response:
+def accepted(run_id: str, what: str, id: str | None = None) -> Response:
+    """202: what was asked of a run is durable."""
     view: dict[str, Any] = {"run": run_id, "accepted": what, "id": id, "links": run_links(run_id)}
     return Json(view, status_code=202, headers={"Location": f"/runs/{run_id}"})

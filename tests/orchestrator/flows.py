@@ -47,6 +47,15 @@ def flow(*steps: Node, name: str = "f", version: int = 1, **more: Any) -> Flow:
     return Flow(name, version, "id", "f.asked.v1", steps, **more)
 
 
+def newer_trip() -> Flow:
+    """The trip's second version: its first step has another name, and an event is added at the end."""
+    first = trip()
+    said = emit("trip.said.v1", {"id": "$.input.id", "did": "$.estimate.did"})
+    steps = [here("estimate"), *first.steps[1:], said]
+    result = {"did": "$.estimate.did"}
+    return Flow("trip", 2, "id", "f.asked.v1", steps, on_failure=first.on_failure, result=result)
+
+
 def trip(version: int = 1, *, more: Sequence[Node] = ()) -> Flow:
     """A little of everything, in the order of a ride."""
     failed: list[Emit] = [emit("trip.failed.v1", {"id": "$.input.id", "why": "$.error.code"})]

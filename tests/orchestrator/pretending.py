@@ -29,6 +29,7 @@ from orchestrator.happenings import (
     ChildEnded,
     EventArrived,
     Happening,
+    MigrationRequested,
     OwnerChanged,
     PauseRequested,
     ResumeRequested,
@@ -177,6 +178,9 @@ class Pretended:
     def retry(self, from_node: str | None = None) -> list[str]:
         return self.happen(RetryRequested(f"t{next(self._ids)}", "again", "ann", from_node))
 
+    def migrate(self, to: int, without: tuple[str, ...] = (), **renames: str) -> list[str]:
+        return self.happen(MigrationRequested(f"m{next(self._ids)}", to, renames, without, "newer", "ann"))
+
     def child_ends(self, node: str, status: str = "completed", result: Any = None) -> list[str]:
         child = self.run.active[node]["child"]
         error = None if status == "completed" else {"code": "no", "message": "no", "node": None}
@@ -235,6 +239,8 @@ class Pretended:
     def _take(self, decision: Decision, happening: Happening | None) -> list[str]:
         self.facts.extend(through_json(decision.run, fact) for fact in decision.facts)
         self.run = through_the_store(decision.run)
+        if self.run.version != self.flow.version:
+            self.flow = self.rules.flow(self.run.flow, self.run.version) or self.flow
         assert self.run == decision.run, "a run read from the store is another one"
         assert fold(self.origin, self.facts) == self.run, "the history does not give the state"
         if isinstance(happening, TimerFired):

@@ -14,15 +14,17 @@ from typing import Any
 import orjson
 
 from orchestrator import happenings
+from orchestrator.catalog import Catalog
 from orchestrator.decide import begin, decide
 from orchestrator.flow import Flow
 from orchestrator.happenings import Happening
 from orchestrator.run import Run
-from tests.orchestrator.flows import trip
+from tests.orchestrator.flows import newer_trip, trip
 from tests.orchestrator.pretending import Pretended, rules, through_json, through_the_store
 
 FOLDER = Path(__file__).parent / "histories"
-RELEASED: dict[str, Flow] = {"trip-v1": trip()}
+RELEASED: dict[str, Flow] = {"trip-v1": trip(), "trip-v2": newer_trip()}
+CATALOG = Catalog(RELEASED.values())
 
 
 class Recorded(Pretended):
@@ -30,7 +32,7 @@ class Recorded(Pretended):
 
     def __init__(self, flow: Flow) -> None:
         self.happened: list[dict[str, Any]] = []
-        super().__init__(flow)
+        super().__init__(flow, flow=CATALOG.find)
 
     def happen(self, happening: Happening) -> list[str]:
         data = dataclasses.asdict(happening)
@@ -38,15 +40,19 @@ class Recorded(Pretended):
         return super().happen(happening)
 
 
+def _first(run: Recorded) -> str:
+    return run.flow.plan.first
+
+
 def _good(run: Recorded) -> None:
-    for node in ("quote", "match", "authorize", "go"):
+    for node in (_first(run), "match", "authorize", "go"):
         run.finish(node, {"did": node})
     run.event("trip.over.v1", {"id": "k1"}, id="over")
     run.finish("capture", {"ok": True})
 
 
 def _undone(run: Recorded) -> None:
-    run.finish("quote", {"did": "quote"})
+    run.finish(_first(run), {"did": _first(run)})
     run.break_off("match")
     run.lose_owner()
     run.tick()
@@ -63,7 +69,7 @@ def _undone(run: Recorded) -> None:
 
 
 def _stuck(run: Recorded) -> None:
-    for node in ("quote", "match", "authorize"):
+    for node in (_first(run), "match", "authorize"):
         run.finish(node, {"did": node})
     run.pause()
     run.finish("go")
@@ -76,6 +82,20 @@ def _stuck(run: Recorded) -> None:
     run.retry("capture")
 
 
+def _moved(run: Recorded) -> None:
+    run.finish("quote", {"did": "quote"})
+    run.break_off("match")
+    run.migrate(2)  # refused: what it did first has another name
+    run.migrate(2, quote="estimate")
+    run.tick()
+    run.finish("match", {"did": "match"})
+    run.lose_owner()
+    for node in ("authorize", "go"):
+        run.finish(node, {"did": node})
+    run.event("trip.over.v1", {"id": "k1"}, id="over")
+    run.finish("capture", {"ok": True})
+
+
 STORIES: dict[str, Callable[[Recorded], None]] = {
     "completed": _good,
     "compensated": _undone,
@@ -83,11 +103,15 @@ STORIES: dict[str, Callable[[Recorded], None]] = {
 }
 
 
+# Runs that began as one version and ended as the next.
+MOVES: dict[str, dict[str, Callable[[Recorded], None]]] = {"trip-v1": {"moved": _moved}}
+
+
 def record() -> list[str]:
     """Write what is missing; the names of the new files."""
     written = []
     for name, flow in RELEASED.items():
-        for story, live in STORIES.items():
+        for story, live in (STORIES | MOVES.get(name, {})).items():
             path = FOLDER / f"{name}-{story}.json"
             if path.exists():
                 continue
@@ -108,12 +132,15 @@ def record() -> list[str]:
 def replay(flow: Flow, document: dict[str, Any]) -> tuple[Run, list[dict[str, Any]]]:
     """Let the same happen to the flow as it is now: the run, and its facts as they would be read back."""
     start = happenings.StartRequested(**{**document["start"], "early": ()})
-    decision = begin(flow, start, now=document["began"], rules=rules())
+    known = rules(flow=CATALOG.find)
+    decision = begin(flow, start, now=document["began"], rules=known)
     run = through_the_store(decision.run)
     facts = [through_json(run, fact) for fact in decision.facts]
     for happened in document["happened"]:
         happening = getattr(happenings, happened["type"])(**happened["data"])
-        decision = decide(run, flow, happening, now=happened["at"], rules=rules())
+        here = flow if run.version == flow.version else CATALOG.find(run.flow, run.version)
+        assert here is not None
+        decision = decide(run, here, happening, now=happened["at"], rules=known)
         run = through_the_store(decision.run)
         facts += [through_json(run, fact) for fact in decision.facts]
     return run, [dataclasses.asdict(fact) for fact in facts]

@@ -13,7 +13,7 @@ from orchestrator.decide import begin
 from orchestrator.facts import Fact
 from orchestrator.happenings import StartRequested
 from tests.orchestrator.pretending import fold, fresh, rules
-from tests.orchestrator.recording import FOLDER, RELEASED, STORIES, replay
+from tests.orchestrator.recording import FOLDER, MOVES, RELEASED, STORIES, replay
 
 FILES = sorted(FOLDER.glob("*.json"))
 
@@ -26,7 +26,7 @@ def read(path: Path) -> dict[str, Any]:
 def test_every_released_version_has_its_histories() -> None:
     """A version without one could change under its runs, and nobody would see it."""
     assert [path.stem for path in FILES] == sorted(
-        f"{name}-{story}" for name in RELEASED for story in STORIES
+        f"{name}-{story}" for name in RELEASED for story in (*STORIES, *MOVES.get(name, ()))
     )
 
 
@@ -62,3 +62,12 @@ def test_a_change_in_place_would_be_found() -> None:
     changed = dataclasses.replace(RELEASED["trip-v1"], steps=RELEASED["trip-v1"].steps[1:], result=None)
     _, facts = replay(changed, document)
     assert [fact["type"] for fact in facts] != [fact["type"] for fact in document["facts"]]
+
+
+def test_a_run_that_was_moved_replays_through_both_versions() -> None:
+    """It began as the first, and ended as the second said."""
+    run, facts = replay(RELEASED["trip-v1"], read(FOLDER / "trip-v1-moved.json"))
+    types = [fact["type"] for fact in facts]
+    assert (run.version, run.status, run.result) == (2, "completed", {"did": "quote"})
+    assert types.index("migration_refused") < types.index("run_migrated")
+    assert [fact["node"] for fact in facts if fact["type"] == "event_emitted"][-1] == "emit trip.said.v1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -31,7 +32,10 @@ class Driver:
         made = Writer(self.chance).flow()
         parent = {"run_id": "p", "node": "c", "partition": 0} if self.chance.random() < 0.3 else None
         self.run = Pretended(
-            made, asked(made, parent=parent), rng=self.chance.random, flow=lambda name, version: CHILD
+            made,
+            asked(made, parent=parent),
+            rng=self.chance.random,
+            flow=lambda name, version: replace(made, version=version) if name == made.name else CHILD,
         )
         self.told: list[Happening] = []
 
@@ -96,7 +100,7 @@ class Driver:
 
     def _rare(self) -> None:
         run = self.run
-        match self.chance.choice(["lost", "mislaid", "cancel", "pause", "resume", "resume", "retry"]):
+        match self.chance.choice(["lost", "mislaid", "cancel", "pause", "resume", "resume", "retry", "move"]):
             case "lost":
                 run.lose_owner()
             case "mislaid" if run.run.active:
@@ -109,6 +113,10 @@ class Driver:
                 run.resume()
             case "retry":
                 run.retry()
+            case "move":
+                moved = run.migrate(run.run.version + 1)
+                may = not (run.run.ended or run.run.backward) and (run.run.active or run.run.held)
+                assert moved == [] or (moved[0] == "run_migrated") == bool(may), run.facts[-1].data
 
     def _outcome(self, node: str) -> Happening:
         match self.chance.choice(["done", "done", "done", "failed", "refused"]):
