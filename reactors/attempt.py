@@ -26,7 +26,7 @@ async def attempt(work: Coroutine[Any, Any, Any], *, timeout: float, name: str) 
     """
     task = asyncio.create_task(work, name=name)
     try:
-        await asyncio.wait({task}, timeout=timeout)
+        await _ended(task, timeout)
     except asyncio.CancelledError:
         await _cancel(task)
         raise
@@ -37,6 +37,24 @@ async def attempt(work: Coroutine[Any, Any, Any], *, timeout: float, name: str) 
         return Failure("Cancelled", "the handler cancelled itself", "cancelled", terminal=False)
     error = task.exception()
     return Failure.of(error) if error is not None else task.result()
+
+
+async def _ended(task: asyncio.Task[Any], timeout: float) -> None:
+    """Return when the task has ended or the time is up: ``asyncio.wait`` for one, at half of its price."""
+    loop = asyncio.get_running_loop()
+    waiter = loop.create_future()
+
+    def wake(_task: asyncio.Task[Any] | None = None) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    timer = loop.call_later(timeout, wake)
+    task.add_done_callback(wake)
+    try:
+        await waiter
+    finally:
+        timer.cancel()
+        task.remove_done_callback(wake)
 
 
 async def _cancel(task: asyncio.Task[Any]) -> None:

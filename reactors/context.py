@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel
@@ -40,7 +41,6 @@ class ReactionContext:
         self.event = event
         self.reactor = reactor
         self.attempt = attempt
-        self.key = derive_id(reactor, event.source, event.id)
         self.workspace = event.workspace
         self.correlation = event.correlation
         self._registry = registry
@@ -51,6 +51,11 @@ class ReactionContext:
         self._emitted: list[Event] = []
         self._works: list[Work] = []
         self._closed = False
+
+    @cached_property
+    def key(self) -> str:
+        """The idempotency key."""
+        return derive_id(self.reactor, self.event.source, self.event.id)
 
     async def emit(self, type: str, data: Any, *, subject: str | None = None) -> str:
         """Emit an event once the handler has returned; returns its id.

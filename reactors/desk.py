@@ -141,7 +141,10 @@ class Desk(ABC):
     async def settle(self, settlement: Settlement) -> bool:
         """Settle, however long the store takes. False when another process has it now."""
         reached("reactors.desk.settle.before")
-        kept: bool = await self.waiting_for_store(lambda: self.means.inbox.settle(settlement), "settle")
+        try:
+            kept = await self.means.inbox.settle(settlement)
+        except StoreUnavailable:
+            kept = await self.waiting_for_store(lambda: self.means.inbox.settle(settlement), "settle")
         reached("reactors.desk.settle.after")
         if not kept:
             self.log.warning(
@@ -181,8 +184,11 @@ class Desk(ABC):
         self.means.feed.tell(event.workspace, entry)
 
     async def _claim(self, claim: Claim) -> Verdict:
-        verdict: Verdict = await self.waiting_for_store(lambda: self.means.inbox.claim(claim), "claim")
-        return verdict
+        try:
+            return await self.means.inbox.claim(claim)
+        except StoreUnavailable:
+            verdict: Verdict = await self.waiting_for_store(lambda: self.means.inbox.claim(claim), "claim")
+            return verdict
 
     async def _look_again(self, delivery: Delivery, seconds: float) -> None:
         await self.send_back(delivery.message, delay=seconds)

@@ -29,7 +29,6 @@ async def patiently(
 
     Waits between calls, with backoff and jitter, for as long as it takes: only cancellation ends it.
     """
-    log = structlog.get_logger("antiphon.reactors")
     wait = FIRST
     while True:
         try:
@@ -37,6 +36,7 @@ async def patiently(
         except passing as error:
             if isinstance(error, unless):
                 raise
+            log = structlog.get_logger("antiphon.reactors")
             log.warning("waiting", what=what, seconds=round(wait, 1), error=str(error))
         await asyncio.sleep(wait * (0.75 + rng() / 2))
         wait = min(wait * 2, MOST)

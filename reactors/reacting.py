@@ -47,7 +47,7 @@ class ReactorDesk(Desk):
             # Published before the settling commit: when this process dies in between, the message comes
             # again and the same events go out under the same ids. The other way round they would be lost,
             # for the inbox stops the repeat.
-            published = await self._publish(emitted)
+            published = await self._publish(emitted) if emitted else []
             if not isinstance(published, Failure):
                 done = Settlement(
                     claim.key, claimed, claim.letter, "done", works=tuple(works), emitted=published
