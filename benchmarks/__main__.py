@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("flows", "bus_flows", "latency", "reactors", "gateway", "growth")
+NAMES = ("flows", "bus_flows", "latency", "publishing", "reactors", "gateway", "growth")
 
 if __name__ == "__main__":
     failed = [

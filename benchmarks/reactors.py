@@ -2,14 +2,19 @@
 
 Quorum queues everywhere. Antiphon validates each against its contract, deduplicates in its inbox on
 PostgreSQL, and in one side verifies an Ed25519 signature; the peers do none of the three.
-``published_per_s`` is each side's own confirmed publishing.
+``published_per_s`` is each side's own confirmed publishing. The sides "at 500/s" measure from the call that
+publishes a message to its handler, in one process, at a steady pace.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from antiphon.devservices import DevServices
 from benchmarks import peers
 from benchmarks.harness import Bench, arguments
+
+PACE = 500  # messages a second
 
 
 def main() -> None:
@@ -22,14 +27,24 @@ def main() -> None:
             bench.side(f"antiphon {mode}", "antiphon_reactor", mode, count, **fresh(services))
         where = {"AMQP_URL": services.rabbit.url}
         python = peers.python()
-        for name in ("aio_pika", "faststream"):
+        where["REDIS_URL"] = services.redis.url
+        for name in ("aio_pika", "faststream", "taskiq", "celery", "dramatiq"):
             if isinstance(python, str):
                 bench.missing(name, python)
             else:
                 bench.side(name, f"{name}_consumer", count, python=python, **where)
-        for name in ("taskiq", "celery", "dramatiq"):
-            bench.missing(name, "this benchmark has no side for it yet")
-        bench.report(peers.versions("aio-pika", "faststream"))
+        steady(bench, count // 4, python, where)
+        bench.report(peers.versions("aio-pika", "faststream", "taskiq", "celery", "dramatiq"))
+
+
+def steady(bench: Bench, count: int, python: Path | str, where: dict[str, str]) -> None:
+    """From publishing to handling, at a pace that everybody can keep."""
+    for mode in ("unsigned", "signed"):
+        name = f"antiphon {mode} at {PACE}/s"
+        bench.side(name, "antiphon_reactor", mode, count, PACE, **fresh(bench.services))
+    for name in ("aio_pika", "faststream"):
+        if not isinstance(python, str):
+            bench.side(f"{name} at {PACE}/s", f"{name}_consumer", count, PACE, python=python, **where)
 
 
 def fresh(services: DevServices) -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""Antiphon: one reactor drains COUNT events of 512 bytes: validated, inbox on, ``signed`` or ``unsigned``."""
+"""Antiphon: one reactor hears COUNT events of 512 bytes: validated, inbox on, ``signed`` or ``unsigned``.
+
+They wait in the queue before it begins, or, with a third argument, come at that many a second.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import orjson
-from loadgen import begin, end
+from loadgen import begin, end, measure_paced, until
 
 from antiphon import App, Settings, reacts_to
 from antiphon.roles import declare, reacting
@@ -21,31 +24,43 @@ TYPE = "bench.said.v1"
 SCHEMA = {
     "type": "object",
     "required": ["id", "text"],
-    "properties": {"id": {"type": "string"}, "text": {"type": "string", "maxLength": 600}},
+    "properties": {
+        "id": {"type": "string"},
+        "text": {"type": "string", "maxLength": 600},
+        "at": {"type": "number"},
+    },
 }
 heard = 0
+seconds: list[float] = []
 
 
 @reacts_to(TYPE, concurrency=200)
 async def listen(event: dict[str, Any], ctx: Any) -> None:
     global heard
     heard += 1
+    seconds.append(time.perf_counter() - event["at"])
 
 
 def said(number: int) -> Event:
     """One event of 512 bytes."""
-    body = orjson.dumps({"id": f"e{number}", "text": "x" * 480})
+    body = orjson.dumps({"id": f"e{number}", "text": "x" * 450, "at": time.perf_counter()})
     extensions = {"workspace": "default", "correlationid": f"e{number}"}
     return Event(f"e{number}", "/bench", TYPE, body, extensions=extensions)
 
 
-async def main(mode: str, count: int) -> None:
+async def main(mode: str, count: int, per_s: float) -> None:
     settings = Settings.load(log_level="warning", signing="strict" if mode == "signed" else "off")
     app = App("bench", reactors=[listen], external=[TYPE])
     app.registry.add(TYPE, SCHEMA)
     async with AsyncExitStack() as stack:
         rooms = await stack.enter_async_context(open_rooms(settings, "up", alone=True))
         await declare(app, rooms)
+        if per_s:
+            async with reacting(app, rooms, reactors=app.reactors):
+                await measure_paced(
+                    lambda number: rooms.bus.publish(publication(said(number))), seconds, count, per_s
+                )
+            return
         began = time.perf_counter()
         for first in range(0, count, 1000):
             events = [said(number) for number in range(first, first + 1000)]
@@ -54,8 +69,7 @@ async def main(mode: str, count: int) -> None:
         begin()
         started = time.perf_counter()
         async with reacting(app, rooms, reactors=app.reactors):
-            while heard < count:
-                await asyncio.sleep(0.005)
+            await until(lambda: heard >= count)
             while (await rooms.bus.stats("reactor.listen")).ready:
                 await asyncio.sleep(0.005)
             took = time.perf_counter() - started
@@ -63,4 +77,4 @@ async def main(mode: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]) if len(sys.argv) > 3 else 0.0))

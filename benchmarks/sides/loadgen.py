@@ -46,6 +46,41 @@ async def load(one: Callable[[int], Awaitable[object]], first: int, count: int, 
     return took
 
 
+async def paced(one: Callable[[int], Awaitable[object]], first: int, count: int, per_s: float) -> None:
+    """Begin ``one(number)`` so many times a second, whatever those before are doing; wait for the last."""
+    started = time.perf_counter()
+    under_way: set[asyncio.Future[object]] = set()
+    for number in range(count):
+        ahead = started + number / per_s - time.perf_counter()
+        if ahead > 0:
+            await asyncio.sleep(ahead)
+        task = asyncio.ensure_future(one(first + number))
+        under_way.add(task)
+        task.add_done_callback(under_way.discard)
+    await asyncio.gather(*under_way)
+
+
+async def measure_paced(
+    one: Callable[[int], Awaitable[object]], heard: list[float], count: int, per_s: float
+) -> None:
+    """Warm up for a second, begin, ``count`` messages at a steady pace, end. ``heard``: their seconds."""
+    warm = int(per_s)
+    await paced(one, 10_000_000, warm, per_s)
+    await until(lambda: len(heard) >= warm)
+    heard.clear()
+    begin()
+    started = time.perf_counter()
+    await paced(one, 0, count, per_s)
+    await until(lambda: len(heard) >= count)
+    end(count, time.perf_counter() - started, heard)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Return once it is; looks every few milliseconds."""
+    while not true():
+        await asyncio.sleep(0.005)
+
+
 def load_threads(one: Callable[[int], object], first: int, count: int, at_once: int) -> list[float]:
     """The same in threads."""
 
