@@ -28,6 +28,25 @@ __all__ = ["LOST", "Link"]
 
 _log = logging.getLogger(__name__)
 
+
+class _SaidHere(logging.Filter):
+    """Keeps back what aiormq says of each lost connection and each try for a new one, with tracebacks.
+
+    It is said here, once, with the reason: while a broker is away for an hour, nobody reads the rest.
+    """
+
+    _WORDS = (
+        "error when creating transport",
+        "Cancelling cause reader exited abnormally",
+        "Unexpected connection close from remote",
+    )
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith(self._WORDS)
+
+
+_SAID_HERE = _SaidHere()
+
 # What a call on a connection or channel raises when that is closed, closing or broken. (A closed channel is a
 # RuntimeError in aiormq, and so is a write to a transport that is going away.)
 LOST: tuple[type[Exception], ...] = (AMQPError, OSError, RuntimeError, EOFError, TimeoutError)
@@ -58,6 +77,7 @@ class Link:
         longest_pause: float = 5.0,
         rng: Callable[[], float] = random.random,
     ) -> None:
+        logging.getLogger("aiormq.connection").addFilter(_SAID_HERE)
         self._urls = [URL(each).update_query(heartbeat=heartbeat, name=name) for each in addresses(url)]
         if any(_UNSAFE & set(each.query) for each in self._urls):
             raise ConfigurationError(
@@ -175,10 +195,11 @@ class Link:
 
     async def _keep(self, connection: TappedConnection) -> None:
         while True:
-            await _lost(connection)
+            why = await _lost(connection)
             _log.warning(
-                "RabbitMQ at %s: the %s connection was lost; connecting again", self._where, self._name
-            )
+                "RabbitMQ at %s: the %s connection was lost (%s); connecting again",
+                self._where, self._name, why,
+            )  # fmt: skip
             await self._set(None)
             await _close(connection)
             connection = await self._connect_again()
@@ -209,7 +230,9 @@ class Link:
             except LOST as error:
                 if not self._started and _tls_error(error) is not None:
                     raise  # waiting makes no certificate right; later it may be about to be replaced
-                _log.debug("RabbitMQ at %s:%s does not answer: %r", url.host, url.port, error)
+                # Once: it is said again when the connection is back.
+                level = logging.WARNING if tried == 1 else logging.DEBUG
+                _log.log(level, "RabbitMQ at %s:%s does not answer yet: %s", url.host, url.port, error)
             if tried % len(self._urls) == 0:
                 await asyncio.sleep(pause * (0.5 + self._rng()))
                 pause = min(2 * pause, self._longest_pause)
@@ -232,16 +255,16 @@ def _is_open(connection: TappedConnection) -> bool:
     return connection.connected.is_set() and not connection.is_closed
 
 
-async def _lost(connection: TappedConnection) -> None:
-    """Returns when the connection is gone. Its ``closed()`` does not, when the broker closed it."""
-    gone = asyncio.Event()
+async def _lost(connection: TappedConnection) -> str:
+    """Why the connection is gone, once it is. Its ``closed()`` does not return when the broker closed it."""
+    gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    def note(_connection: AbstractConnection | None, _error: BaseException | None) -> None:
-        gone.set()
+    def note(_connection: AbstractConnection | None, error: BaseException | None) -> None:
+        if not gone.done():
+            gone.set_result(str(error or "") or type(error).__name__)
 
     connection.close_callbacks.add(note)
-    if _is_open(connection):
-        await gone.wait()
+    return await gone if _is_open(connection) else "it was closed at once"
 
 
 async def _close(connection: TappedConnection) -> None:
