@@ -27,7 +27,7 @@ _CONNECTIONS = 3_000  # more than the requests that a gateway has at work
 
 async def measure(services: DevServices, seconds: float, connections: int) -> Figures:
     """All of it, on servers that run."""
-    async with House(services) as house:
+    async with House(services.settings()) as house:
         each = await capacity(house, 3.0)
         each = await capacity(house, min(15.0, seconds))  # the first was the warm-up
         print(f"  capacity: {each:.0f} runs/s; now {TIMES * each:.0f} starts/s", file=sys.stderr, flush=True)

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,6 @@ from typing import Any, Self
 
 import asyncpg
 
-from antiphon.devservices import DevServices
 from antiphon.devservices.ports import free_ports
 from benchmarks.harness import ROOT, SIDES
 from benchmarks.http import Answer, Connection
@@ -61,10 +61,10 @@ class Figures:
 
 
 class House:
-    """``antiphon up`` on real servers, as a process; settings are variables without their prefix."""
+    """``antiphon up`` as a process. ``places`` say where its servers are; settings have no prefix."""
 
-    def __init__(self, services: DevServices, **settings: str) -> None:
-        self._services = services
+    def __init__(self, places: Mapping[str, str], **settings: str) -> None:
+        self._places = places
         self._settings = settings
         self._numbers = itertools.count()
         self.port = free_ports(1)[0]
@@ -72,7 +72,7 @@ class House:
 
     async def __aenter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory()
-        places = self._services.settings()
+        places = self._places
         self.database_url = places["ANTIPHON_DATABASE_URL"].replace("+asyncpg", "")
         own = {
             "HOME": self._folder.name,

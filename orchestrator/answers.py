@@ -48,7 +48,8 @@ class Answer:
             await self._wait(min(left, pause))
             if self.told.done():
                 return self.told.result()
-            if (found := await look()) is not None:
+            found = await self._looked_up(look, end - loop.time())
+            if found is not None:
                 return found
             pause = min(_LONGEST_LOOK, pause * 2)
         return self.told.result() if self.told.done() else None
@@ -69,6 +70,17 @@ class Answer:
         finally:
             timer.cancel()
             self.told.remove_done_callback(wake)
+
+    async def _looked_up(self, look: Callable[[], Awaitable[Any]], limit: float) -> Any:
+        """What is found, or told meanwhile: a slow store must not make whoever asks wait for longer."""
+        looking = asyncio.ensure_future(look())
+        try:
+            await asyncio.wait({self.told, looking}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            if self.told.done():
+                return self.told.result()
+            return looking.result() if looking.done() else None
+        finally:
+            looking.cancel()
 
 
 class Answers:
