@@ -8,17 +8,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tests.crash.customer import visit, visit_the_slow
+from tests.crash.customer import visit, visit_the_archive, visit_the_slow
 from tests.crash.lives import Backing, House, Nursery
-from tests.crash.promises import broken, look
+from tests.crash.promises import archived, broken, look
 
 __all__ = ["Campaign"]
 
 # What not every house comes by. NEWER: a flow that the first life's orchestrator does not know. UNFIT: a
 # start that the database does not take. SLOW: a reaction at work when the process is asked to stop.
+# AGED: what has ended leaves for the archive.
 NEWER = ("orchestrator.partition.later.", "gateway.idempotency.accepted.")
 UNFIT = ("orchestrator.partition.refused.",)
 SLOW = ("reactors.desk.give_back.",)
+AGED = ("store.retention.runs.", "store.retention.shelf.")
 
 Furnish = Callable[[Path], AbstractContextManager[Backing]]
 
@@ -59,8 +61,13 @@ class Campaign:
                 if at.startswith(SLOW):
                     visit_the_slow(house, answers)
                 house.stop()
+                left = look(folder, backing.database_url)
+                problems = broken(left, answers, newer=newer, unfit=unfit)
+                if at.startswith(AGED):
+                    visit_the_archive(house)
+                    problems += archived(left, look(folder, backing.database_url), folder / "archive")
                 assert house.died, f"{at} was never reached:\n{house.lives[-1].log[-4000:]}"
-            return broken(look(folder, backing.database_url), answers, newer=newer, unfit=unfit)
+            return problems
 
     def _nursery(self) -> Nursery:
         if not hasattr(self._own, "nursery"):

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.crash.lives import House
 
-__all__ = ["Answers", "visit", "visit_the_slow"]
+__all__ = ["Answers", "visit", "visit_the_archive", "visit_the_slow"]
 
 
 @dataclass
@@ -56,6 +56,17 @@ def visit_the_slow(house: House, answers: Answers) -> None:
     house.stop(again=True)
     (house.folder / "hurried").touch()
     _until(house, lambda: calls.read_text().count('"slow"') >= 2, "the slow reaction to begin again")
+
+
+def visit_the_archive(house: House) -> None:
+    """What has ended is old now, and leaves for the archive."""
+    house.retention = "10ms"
+    house.begin()
+    _until(house, lambda: not house.ask("GET", "/runs").json()["items"], "the runs to go")
+    kinds = {"run", "event", "dead_letter", "early_event"}
+    files = house.folder.joinpath("archive")
+    _until(house, lambda: kinds <= {path.name.split("-")[0] for path in files.rglob("*.jsonl")}, "the rest")
+    house.stop()
 
 
 def _start(house: House, answers: Answers, flow: str, key: str) -> None:
@@ -154,5 +165,6 @@ def _nothing_waits(house: House) -> bool:
 def _until(house: House, condition: Callable[[], Any], what: str) -> Any:
     while not (found := condition()):
         house.in_time(what)
+        house.check()
         time.sleep(0.03)
     return found

@@ -110,6 +110,7 @@ class House:
     at: str
     old: bool = False  # the first life knows no flow NEWER
     sabotage: str | None = None
+    retention: str | None = None  # of the lives that begin from now on
     limit: float = 90.0  # seconds for the whole story
     lives: list[Life] = field(default_factory=list)
     died: bool = False
@@ -117,7 +118,7 @@ class House:
     def __enter__(self) -> Self:
         self._deadline = time.monotonic() + self.limit
         self._http = httpx.Client(timeout=10.0, trust_env=False)
-        self._begin()
+        self.begin()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -126,13 +127,15 @@ class House:
             os.kill(self.lives[-1].pid, signal.SIGKILL)
             self.lives[-1].ended(10.0)
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Another life."""
         task = {
             "folder": str(self.folder),
             "life": len(self.lives),
             "at": None if self.died else self.at,
             "old": self.old and not self.lives,
             "sabotage": self.sabotage,
+            "retention": self.retention,
             "database_url": self.backing.database_url,
             "amqp_url": self.backing.amqp_url,
         }
@@ -145,7 +148,7 @@ class House:
         if life.status is None:
             return
         self._must_be_killed(life)
-        self._begin()
+        self.begin()
 
     def _must_be_killed(self, life: Life) -> None:
         assert life.status == -signal.SIGKILL, f"ended with {life.status}:\n{life.log[-4000:]}"
@@ -165,9 +168,9 @@ class House:
             if status == 0:
                 break
             self._must_be_killed(life)
-            self._begin()
+            self.begin()
         if again:
-            self._begin()
+            self.begin()
 
     def wait_until_ready(self) -> dict[str, str]:
         """The address of a life that answers."""

@@ -1,8 +1,8 @@
 """Starts the processes that are killed: has everything imported once, and forks for each life.
 
-Reads one JSON object a line (``folder``, ``life``, ``at``, ``old``, ``sabotage``, ``database_url``,
-``amqp_url``), answers with the child's pid, and when it has ended with its exit status; then the next line.
-It has one thread, and no event loop: what is forked is as good as new.
+Reads one JSON object a line (``folder``, ``life``, ``at``, ``old``, ``sabotage``, ``retention``,
+``database_url``, ``amqp_url``), answers with the child's pid, and when it has ended with its
+exit status; then the next line. It has one thread, and no event loop: what is forked is as good as new.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import reactors.inbox
 import reactors.presence
 from antiphon import logs
 from antiphon.app import App
+from antiphon.retaining import retaining
 from antiphon.roles import Address, declare, orchestrating
 from antiphon.rooms import Rooms
 from antiphon.settings import Settings
@@ -82,6 +83,7 @@ def _hurry() -> None:
     reactors.desk.HOLD = reactors.inbox.HOLD = 0.1
     orchestrator.partition._OTHER_VERSION_PAUSE = 0.2
     Reconciler.__init__.__kwdefaults__["every"] = 0.2
+    getattr(retaining, "__wrapped__").__kwdefaults__["every"] = 0.2  # noqa: B009 - below its context manager
 
 
 def _misfit() -> None:
@@ -106,6 +108,7 @@ async def _process(task: dict[str, Any], folder: Path) -> None:
         lease_seconds=1.0,
         renew_seconds=0.25,
         drain_seconds=0.5,
+        retention=task["retention"],
     )
     antiphon.process.declare = functools.partial(_declare, folder)
     if task["old"]:

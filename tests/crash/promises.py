@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from store.audit import first_broken
 from store.database import Database
 from tests.crash.customer import Answers
 
-__all__ = ["Left", "broken", "look"]
+__all__ = ["Left", "archived", "broken", "look"]
 
 WORKSPACE = "default"
 ENDS = {
@@ -68,6 +69,29 @@ def look(folder: Path, database_url: str) -> Left:
 
     rows, audit_broken_at = asyncio.run(read())
     return Left(rows, calls, audit_broken_at)
+
+
+def archived(before: Left, after: Left, folder: Path) -> list[str]:
+    """What was in the store is in the store or in the archive, and no run in both."""
+    lines = [json.loads(line) for path in folder.rglob("*.jsonl") for line in path.read_text().splitlines()]
+    kept = {(line["kind"], _identity(line[line["kind"]])) for line in lines}
+    kinds = {"runs": "run", "events": "event", "dead_letters": "dead_letter", "early_events": "early_event"}
+    for name, kind in kinds.items():
+        there = {_identity(row._mapping) for row in after.rows[name]}
+        for row in before.rows[name]:
+            identity = _identity(row._mapping)
+            after.must(identity in there or (kind, identity) in kept, f"{kind} {identity} is gone")
+    after.must(not after.rows["runs"], "runs are left")
+    facts = {
+        (line["run"]["id"], fact["seq"]) for line in lines if "history" in line for fact in line["history"]
+    }
+    lost = {(fact.run_id, fact.seq) for fact in before.rows["history"]} - facts
+    after.must(not lost, f"facts are gone: {lost}")
+    return after.problems
+
+
+def _identity(row: Mapping[str, Any]) -> str:
+    return str(row["id"] if "id" in row else (row["run_id"], row["message_id"]))
 
 
 def _rows(conn: Connection) -> dict[str, list[Any]]:
