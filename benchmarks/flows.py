@@ -42,14 +42,15 @@ def run(bench: Bench) -> None:
     services.prepare()
     ours(bench, "antiphon", "apart", count, at_once)
     python = peers.python()
-    names = ("dbos", "restate", "celery", "dramatiq")
+    names = ("dbos threads", "dbos asyncio", "restate", "celery", "dramatiq")
     if isinstance(python, str):
         for name in names:
             bench.missing(name, python)
         return
     queues = {"AMQP_URL": services.rabbit.url, "REDIS_URL": services.redis.url}
-    database = services.postgres.create_database().replace("+asyncpg", "")
-    bench.side("dbos", "dbos_flows", count, at_once, python=python, DBOS_URL=database)
+    for form in ("threads", "asyncio"):
+        database = services.postgres.create_database().replace("+asyncpg", "")
+        bench.side(f"dbos {form}", "dbos_flows", form, count, at_once, python=python, DBOS_URL=database)
     server = peers.restate()
     if isinstance(server, Path):
         ports = ",".join(map(str, free_ports(4)))
