@@ -85,12 +85,15 @@ class Binding:
 class Queue:
     """A durable queue. What is refused for good goes to ``<name>.dead``.
 
-    ``single_active``: one subscription at a time gets the messages, in order.
+    ``single_active``: one subscription at a time gets the messages, in order. ``delays``: how long messages
+    for it will wait that are delayed, as (shortest, longest) in seconds; others may wait too, but what these
+    need is made with the queue.
     """
 
     name: str
     bindings: tuple[Binding, ...] = ()
     single_active: bool = False
+    delays: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -54,6 +54,13 @@ class Retry:
         base = min(self.most, self.first * self.factor ** min(attempt - 1, 64))
         return base * (1 + self.jitter * (2 * rng() - 1))
 
+    def spans(self) -> list[tuple[float, float]]:
+        """The shortest and the longest that each different delay can be, in seconds."""
+        retries = 64 if self.attempts is None else min(self.attempts - 1, 64)
+        attempts = range(1, retries + 1)
+        spans = [(self.delay(n, lambda: 0.0), self.delay(n, lambda: 1.0)) for n in attempts]
+        return list(dict.fromkeys(spans))
+
     def as_json(self) -> dict[str, Any]:
         """The JSON form, part of a flow's."""
         return asdict(self)

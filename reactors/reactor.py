@@ -12,6 +12,7 @@ from bus.port import EVENTS, Binding, Queue
 from contracts.errors import ConfigurationError
 from contracts.retry import Retry
 from reactors.handler import Handler, declared_at
+from reactors.inbox import HOLD
 
 __all__ = ["NAME", "Reactor", "check_limits", "reactor_of", "reacts_to"]
 
@@ -45,7 +46,8 @@ class Reactor:
     def queue(self) -> Queue:
         """Its durable queue, bound to each of its types and to the older ones that are carried over."""
         bound = (*self.types, *self.older)
-        return Queue(f"reactor.{self.name}", tuple(Binding(EVENTS, type) for type in bound))
+        bindings = tuple(Binding(EVENTS, type) for type in bound)
+        return Queue(f"reactor.{self.name}", bindings, delays=(*self.retry.spans(), (HOLD, HOLD)))
 
 
 def reacts_to(

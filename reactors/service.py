@@ -12,6 +12,7 @@ from bus.port import COMMANDS, Binding, Queue
 from contracts.envelope import Event
 from contracts.errors import ConfigurationError
 from reactors.handler import Handler, declared_at
+from reactors.inbox import HOLD
 from reactors.reactor import NAME, check_limits
 
 __all__ = ["CommandContext", "CommandHandler", "Service"]
@@ -81,7 +82,7 @@ class Service:
 
     def queue(self) -> Queue:
         """Its durable queue: whatever is addressed to the service."""
-        return Queue(f"service.{self.name}", (Binding(COMMANDS, self.name),))
+        return Queue(f"service.{self.name}", (Binding(COMMANDS, self.name),), delays=((HOLD, HOLD),))
 
     def handles(self, type: str, *, reply: str | None = None, timeout: float = 30.0) -> Callable[[F], F]:
         """Declare the function below the handler of a command type; it stays callable as before.

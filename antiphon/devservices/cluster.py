@@ -11,7 +11,8 @@ from urllib.parse import quote
 import orjson
 
 from antiphon.devservices.errors import ServiceUnavailable
-from antiphon.devservices.rabbit import LocalRabbit
+from antiphon.devservices.ports import free_ports
+from antiphon.devservices.rabbit import PORTS, LocalRabbit
 
 __all__ = ["RabbitCluster"]
 
@@ -24,8 +25,10 @@ class RabbitCluster:
     """
 
     def __init__(self, script: Path, size: int = 3) -> None:
-        first = LocalRabbit(script)
-        self.nodes = [first, *(LocalRabbit(script, beside=first) for _ in range(size - 1))]
+        ports = free_ports(PORTS * size)
+        own = [ports[at : at + PORTS] for at in range(0, len(ports), PORTS)]
+        first = LocalRabbit(script, ports=own[0])
+        self.nodes = [first, *(LocalRabbit(script, beside=first, ports=each) for each in own[1:])]
 
     @property
     def url(self) -> str:

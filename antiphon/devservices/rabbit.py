@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -20,7 +20,9 @@ from antiphon.devservices.packages import find
 from antiphon.devservices.ports import accepts, free_ports
 from antiphon.devservices.process import Command, LocalService, RemoteService
 
-__all__ = ["LocalRabbit", "Rabbit", "RemoteRabbit", "find_rabbit"]
+__all__ = ["PORTS", "LocalRabbit", "Rabbit", "RemoteRabbit", "find_rabbit"]
+
+PORTS = 5  # that a node listens on
 
 # The plain script first: Debian's /usr/sbin/rabbitmq-server insists on the user rabbitmq and system folders.
 SCRIPTS = (
@@ -138,17 +140,25 @@ class LocalRabbit(LocalService, Rabbit):
 
     ``tls``: a folder with ``ca.pem``, ``server.pem`` and ``server.key``; then ``tls_url`` is there too, for
     clients that show a certificate of that CA. ``beside``: a node that runs, whose cluster this one joins at
-    its first start; they share cookie and port mapper, so that one is closed last.
+    its first start; they share cookie and port mapper, so that one is closed last. ``ports``: five that are
+    its own, where several nodes are made before the first one listens.
     """
 
     name = "rabbitmq"
 
-    def __init__(self, script: Path, *, tls: Path | None = None, beside: LocalRabbit | None = None) -> None:
+    def __init__(
+        self,
+        script: Path,
+        *,
+        tls: Path | None = None,
+        beside: LocalRabbit | None = None,
+        ports: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
         self.script = script
         self.tls = tls
         self.beside = beside
-        ports = free_ports(5)
+        ports = free_ports(PORTS) if ports is None else ports
         self.amqp_port, self.management_port, self.epmd_port, self.cluster_port, self.tls_port = ports
         self.node = f"antiphon-{self.amqp_port}@localhost"
         if beside is not None:

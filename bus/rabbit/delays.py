@@ -10,10 +10,11 @@ through the default exchange, which routes by that same key.
 from __future__ import annotations
 
 import bisect
+from collections.abc import Iterable
 
 from bus.rabbit.names import delay_prefix
 
-__all__ = ["delay_name", "tier_of"]
+__all__ = ["delay_name", "tier_of", "tiers_of"]
 
 _SHORTEST = 50  # milliseconds; below that a broker's own latency counts for more
 _LONGEST = 31 * 24 * 3600 * 1000  # milliseconds; above bus.routing.LONGEST_DELAY
@@ -32,6 +33,12 @@ _TIERS = _make_tiers()
 def tier_of(delay: float) -> int:
     """The tier, in milliseconds, of a delay in seconds: the smallest that is not shorter."""
     return _TIERS[bisect.bisect_left(_TIERS, delay * 1000)]
+
+
+def tiers_of(delays: Iterable[tuple[float, float]]) -> list[int]:
+    """Every tier that delays of these spans (shortest, longest; in seconds) may need."""
+    spans = ((bisect.bisect_left(_TIERS, least * 1000), tier_of(most)) for least, most in delays)
+    return sorted({tier for first, last in spans for tier in _TIERS[first:] if tier <= last})
 
 
 def delay_name(milliseconds: int, user: str | None = None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ from pamqp.common import FieldTable
 from bus.dead import dead_name
 from bus.port import Queue
 from bus.rabbit.connection import LOST, Link
-from bus.rabbit.delays import delay_name
+from bus.rabbit.delays import delay_name, tiers_of
 from bus.rabbit.names import direct_name
 from bus.routing import EXCHANGES
 from contracts.errors import BusUnavailable, ConfigurationError, NotPermitted
@@ -72,8 +73,23 @@ class Topology:
                 await self._check(f"queue {name!r}", partial(_look_at_queue, name))
         known = self._declared.get(queue.name, queue)
         bindings = tuple(dict.fromkeys((*known.bindings, *queue.bindings)))
-        self._declared[queue.name] = Queue(queue.name, bindings, queue.single_active)
+        self._declared[queue.name] = replace(queue, bindings=bindings)
+        await self._make_tiers(queue)
         self._seen |= {queue.name, dead_name(queue.name)}
+
+    async def _make_tiers(self, queue: Queue) -> None:
+        """Now, while the nodes of a cluster are there, and not at the first retry, when one may be gone.
+
+        RabbitMQ gives a quorum queue a member on a node that is down too. When that node comes back and
+        leads, 3.10 delivers none of the messages that expire there, until another node leads.
+        """
+        for tier in tiers_of(queue.delays):
+            try:
+                await self.ensure_tier(tier)
+            except NotPermitted as error:
+                # A user of a provisioned broker that delays nothing may make no tier, and needs none.
+                _log.debug("delay tier of %d ms: %s", tier, error)
+                return
 
     async def _make(self, queue: Queue) -> None:
         async def work(channel: RawChannel) -> None:

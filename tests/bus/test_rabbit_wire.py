@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from antiphon.devservices import Rabbit
 from bus.port import Queue
 from bus.rabbit import RabbitBus
-from bus.rabbit.delays import delay_name, tier_of
+from bus.rabbit.delays import delay_name, tier_of, tiers_of
 from bus.routing import LONGEST_DELAY
 from tests.bus.helpers import gather, message, to
 
@@ -136,3 +136,21 @@ def test_a_tier_is_never_shorter_and_at_most_half_longer(delay: float) -> None:
     tier = tier_of(delay) / 1000
     assert delay <= tier <= max(1.5 * delay, 0.05)
     assert delay_name(tier_of(delay)) == f"antiphon.delay.{tier_of(delay)}ms"
+
+
+@given(st.floats(0.001, 600.0), st.floats(1.0, 5.0), st.floats(0.0, 1.0))
+def test_a_span_of_delays_has_all_of_its_tiers(least: float, times: float, share: float) -> None:
+    """Whatever a retry's jitter makes of a delay, its queue was made with the reactor's."""
+    most = least * times
+    delay = min(least + share * (most - least), most)
+    assert tier_of(delay) in tiers_of([(least, most)])
+    assert tiers_of([(least, least)]) == [tier_of(least)]
+
+
+async def test_what_delays_need_is_made_with_the_queue(vhost: str, bus: RabbitBus) -> None:
+    """And not at the first retry: a node of the cluster may be down by then."""
+    await bus.declare(Queue("q", delays=((0.4, 0.6),)))
+    connection = await aio_pika.connect(vhost)
+    async with connection, connection.channel() as channel:
+        for tier in (567, 850):
+            assert (await channel.declare_queue(delay_name(tier), passive=True)).name == delay_name(tier)

@@ -27,6 +27,16 @@ def test_a_delay_stays_within_its_jitter(attempt: int, chance: float, jitter: fl
     assert plain * (1 - jitter) - 1e-9 <= policy.delay(attempt, lambda: chance) <= plain * (1 + jitter) + 1e-9
 
 
+@given(attempt=st.integers(1, 4), chance=st.floats(0, 1))
+def test_the_spans_have_every_delay(attempt: int, chance: float) -> None:
+    """Of the four retries of five attempts; and one that never retries has none."""
+    policy = Retry()
+    delay = policy.delay(attempt, lambda: chance)
+    assert any(least <= delay <= most for least, most in policy.spans())
+    assert Retry.once().spans() == []
+    assert Retry.until_done(first=1, most=2).spans() == [(0.8, 1.2), (1.6, 2.4)]
+
+
 def test_attempts_count_the_first() -> None:
     """Three attempts give up after the third; without end never does."""
     assert [Retry(attempts=3).gives_up(attempt) for attempt in (1, 2, 3, 4)] == [False, False, True, True]
