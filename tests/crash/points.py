@@ -56,10 +56,10 @@ _READS = "reads: nothing is written"
 EXEMPT = {
     "orchestrator/client.py: standing.submit": _READS,
     "orchestrator/client.py: self._standing.submit": _READS,
-    "orchestrator/proofs.py: self._database.write": "what the reconciler shows; written anew each minute",
     "orchestrator/journal.py: self._questions.submit": _READS,
     "orchestrator/journal.py: self._commits.submit": _FORWARDS,
     "reactors/inbox.py: self._settlements.submit": _FORWARDS,
+    "reactors/desk.py: inbox.settle": "again, when the store was away: the first try has the points",
     "bus/signed.py: self._inner.publish": _FORWARDS,
     "bus/signed.py: self._inner.ack": _FORWARDS,
     "bus/signed.py: self._inner.reject": _FORWARDS,
