@@ -34,6 +34,7 @@ class Consumer:
     ) -> None:
         self._bus = bus
         self._queue = queue
+        self._task_name = f"antiphon-{queue}"
         self._process = process
         self._prefetch = prefetch
         self._slots = asyncio.Semaphore(concurrency)
@@ -94,7 +95,7 @@ class Consumer:
             raise
 
     def _begin(self, delivery: Delivery, subscription: Subscription, acks: Acks) -> None:
-        task = asyncio.create_task(self._one(delivery, subscription, acks), name=f"antiphon-{self._queue}")
+        task = asyncio.create_task(self._one(delivery, subscription, acks), name=self._task_name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

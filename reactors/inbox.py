@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, tuple_
+from sqlalchemy import Connection, Row, Transaction, select, tuple_
 
 from contracts.crash import reached
 from reactors.claims import Claim, Claimed, Crashed, Held, Key, Settled, Suspected, Undone, Verdict
@@ -40,6 +40,8 @@ class Inbox:
 
     def __init__(self, database: Database, *, incarnation: str, most_crashes: int = MOST_CRASHES) -> None:
         self._now = database.now()
+        self._asked_in: Transaction | None = None
+        self._asked_at = 0.0
         self._incarnation = incarnation
         self._most_crashes = most_crashes
         self._claims: GroupCommit[Claim, Verdict] = database.group(self._claim_all)
@@ -189,7 +191,12 @@ class Inbox:
         }
 
     def _time(self, conn: Connection) -> float:
-        return float(conn.execute(select(self._now)).scalar_one())
+        """The database's time, asked for once in a transaction: claims and settlements often share one."""
+        transaction = conn.get_transaction()
+        if transaction is None or transaction is not self._asked_in:
+            self._asked_at = float(conn.execute(select(self._now)).scalar_one())
+            self._asked_in = transaction
+        return self._asked_at
 
 
 def _load(conn: Connection, keys: Sequence[Key]) -> dict[Key, Row[Any]]:
