@@ -11,8 +11,9 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from antiphon.devservices import ServiceUnavailable
 from examples.ride.demo.client import GatewayGone
@@ -94,65 +95,77 @@ def is_good(account: Account) -> bool:
     return account.lost == account.duplicated_effects == 0 and quick
 
 
-async def perform(asked: argparse.Namespace, folder: Path) -> list[Account]:
-    """Every fault that was asked for, one after the other."""
-    names = asked.only or (SHORT if asked.short else NAMES)
+def asked_for(asked: argparse.Namespace) -> tuple[str, ...]:
+    """The names of the faults, each once."""
+    return tuple(dict.fromkeys(asked.only or (SHORT if asked.short else NAMES)))
+
+
+async def perform(asked: argparse.Namespace, folder: Path, tell: Callable[[Account], None]) -> None:
+    """Every fault that was asked for, one after the other; each is told of as it is over."""
+    names = asked_for(asked)
     pace = SHORT_PACE if asked.short else Pace()
-    trips, told = good_trips(), []
-
-    def tell(account: Account) -> None:
-        told.append(account)
-        print(render(account), file=sys.stderr, flush=True)
-
-    if set(names) - {DISK}:
-        async with open_servers() as servers:
-            if set(names) & set(FAULTS):
-                async with open_ground(folder / "roles", servers) as ground:
-                    for name in names:
-                        if name in FAULTS:
-                            tell(await strike(name, ground, servers, pace=pace, rate=asked.rate, trips=trips))
-            if TAKEOVER in names:
-                tell(await takeover(folder / "takeover", servers))
+    trips = good_trips()
     if DISK in names:
         tell(await full_disk(folder / "embedded", pace=pace, rate=asked.rate, trips=trips))
-    return told
+    if not set(names) - {DISK}:
+        return
+    async with open_servers() as servers:
+        if TAKEOVER in names:
+            tell(await takeover(folder / "takeover", servers))
+        if set(names) & set(FAULTS):
+            async with open_ground(folder / "roles", servers) as ground:
+                for name in names:
+                    if name in FAULTS:
+                        tell(await strike(name, ground, servers, pace=pace, rate=asked.rate, trips=trips))
 
 
-async def _bounded(asked: argparse.Namespace, folder: Path) -> list[Account]:
-    performing = asyncio.create_task(perform(asked, folder))
+async def _bounded(asked: argparse.Namespace, folder: Path, tell: Callable[[Account], None]) -> None:
+    performing = asyncio.create_task(perform(asked, folder, tell))
     for how in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(how, performing.cancel)
     async with asyncio.timeout(LIMIT):
-        return await performing
+        await performing
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: all is well. 1: something was lost, doubled or too slow. 3: it can't be tried. 130: interrupted."""
+    """0: all is well. 1: something was lost, doubled, too slow or not tried. 3: it can't be tried here.
+
+    130: interrupted. Whatever is 0 or 1 ends with the line of JSON.
+    """
     asked = parse(sys.argv[1:] if arguments is None else arguments)
     folder = Path(tempfile.mkdtemp(prefix="antiphon-chaos-"))
-    began = time.monotonic()
+    began, accounts = time.monotonic(), list[Account]()
+
+    def tell(account: Account) -> None:
+        accounts.append(account)
+        print(render(account), file=sys.stderr, flush=True)
+
     try:
-        accounts = asyncio.run(_bounded(asked, folder))
+        asyncio.run(_bounded(asked, folder, tell))
     except asyncio.CancelledError:
         return 130
     except ServiceUnavailable as error:
         print(error, file=sys.stderr)
         return 3
-    except (GatewayGone, HouseFailed, TimeoutError) as error:
-        print(f"It could not go on: {error!r}\nLogs and books are in {folder}", file=sys.stderr)
-        return 1
-    good = all(map(is_good, accounts))
-    if good and not asked.keep:
+    except (GatewayGone, HouseFailed) as error:
+        print(f"It could not go on: {error}", file=sys.stderr)
+    except TimeoutError:
+        print(f"It did not come to its end within {LIMIT:.0f} s.", file=sys.stderr)
+    document = report(asked_for(asked), accounts, time.monotonic() - began)
+    if document["ok"] and not asked.keep:
         shutil.rmtree(folder, ignore_errors=True)
     else:
         print(f"Logs and books are in {folder}", file=sys.stderr)
-    document = {
-        "ok": good,
-        "seconds": round(time.monotonic() - began, 1),
-        "faults": {account.fault: account.line() for account in accounts},
-    }
     print(json.dumps(document), flush=True)
-    return 0 if good else 1
+    return 0 if document["ok"] else 1
+
+
+def report(names: Sequence[str], accounts: Sequence[Account], seconds: float) -> dict[str, Any]:
+    """The line for machines; ``unfinished`` are the faults that were asked for and are not in it."""
+    done = {account.fault: account.line() for account in accounts}
+    unfinished = [name for name in names if name not in done]
+    good = all(map(is_good, accounts)) and not unfinished
+    return {"ok": good, "seconds": round(seconds, 1), "faults": done, "unfinished": unfinished}
 
 
 if __name__ == "__main__":
