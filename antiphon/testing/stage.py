@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from antiphon.app import App
@@ -137,10 +137,20 @@ class Stage:
 
     async def cancel(self, run_id: str) -> None:
         """Ask for a run to be undone; one that can't be is left alone."""
-        client = self.client
+        await self._ask(self.client.cancel, run_id)
+
+    async def pause(self, run_id: str) -> None:
+        """Let a run start nothing new; one that has ended is left alone."""
+        await self._ask(self.client.pause, run_id)
+
+    async def resume(self, run_id: str) -> None:
+        """Let a paused run go on; one that has ended is left alone."""
+        await self._ask(self.client.resume, run_id)
+
+    async def _ask(self, verb: Callable[..., Awaitable[None]], run_id: str) -> None:
         while True:
             try:
-                await client.cancel(self.workspace, run_id, reason="simulated", actor="simulation")
+                await verb(self.workspace, run_id, reason="simulated", actor="simulation")
                 return
             except RunEnded:
                 return

@@ -24,6 +24,7 @@ __all__ = ["Outcome", "World", "in_silence"]
 LEASE = 5.0
 TROUBLED = 25.0  # seconds in which things go wrong
 _LOOK = 0.5
+_DULL = 60.0  # seconds in which nobody did anything, and nothing is due: time enough for the reconciler
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +127,13 @@ class World:
 
     async def _until(self, done: Callable[[], bool], seconds: float, what: str) -> None:
         """Wait for at most so many seconds, of which those do not count in which nothing is to happen."""
-        end = self.loop.now + seconds
+        end, dull = self.loop.now + seconds, 0.0
         while not self._stop.done() and not done():
-            if self.loop.now >= end:
+            dull = dull + _LOOK if self.house.idle and self.house.next_due() is None else 0.0
+            if self.loop.now >= end or dull > _DULL:
                 open = "; ".join(self._open()) or "nothing"
-                self.report(f"waited {seconds:g} s in vain for {what}: {open}")
+                waited = seconds if dull <= _DULL else _DULL
+                self.report(f"waited {waited:g} s in vain for {what}: {open}")
                 return
             if self.loop.now > TROUBLED:
                 end += self.house.leap()
