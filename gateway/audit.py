@@ -12,8 +12,9 @@ from gateway.auth import Principal
 from gateway.platform import Platform
 from gateway.problems import Problem
 from store.audit import append_audit
+from store.database import Database
 
-__all__ = ["audited", "record"]
+__all__ = ["audited", "record", "write_down"]
 
 
 async def record(
@@ -30,20 +31,14 @@ async def record(
     Written before the deed: an entry whose deed then failed is a question, a deed without an entry
     would be a hole.
     """
-    at = platform.clock()
+    entry = {"actor": who.actor, "action": action, "target": target, "reason": reason, "detail": detail}
+    await write_down(platform.database, workspace=who.workspace, at=platform.clock(), **entry)
+
+
+async def write_down(database: Database, **entry: Any) -> None:
+    """One entry, as ``append_audit`` takes it. Raises StoreUnavailable."""
     reached("gateway.audit.record.before")
-    await platform.database.write(
-        lambda conn: append_audit(
-            conn,
-            workspace=who.workspace,
-            at=at,
-            actor=who.actor,
-            action=action,
-            target=target,
-            reason=reason,
-            detail=detail,
-        )
-    )
+    await database.write(lambda conn: append_audit(conn, **entry))
     reached("gateway.audit.record.after")
 
 

@@ -61,7 +61,11 @@ class Receipt:
 
 
 class Client:
-    """One for each process that asks. Call ``start_listening`` once, ``close`` at the end."""
+    """One for each process that asks. Call ``start_listening`` once, ``close`` at the end.
+
+    ``by_hand``: requests go straight onto the partitions' queues, as an operator's own key and user may
+    put them there.
+    """
 
     def __init__(
         self,
@@ -74,6 +78,7 @@ class Client:
         incarnation: str,
         partitions: int = 16,
         clock: Callable[[], float] = time.time,
+        by_hand: bool = False,
     ) -> None:
         self.catalog = Catalog(flows)
         self._bus = bus
@@ -82,6 +87,7 @@ class Client:
         self._incarnation = incarnation
         self._partitions = partitions
         self._clock = clock
+        self._by_hand = by_hand
         standing = self._standing = database.group_read(_standings)
         self.unstarted = Unstarted(standing.submit)
         self._answers = Answers(live, incarnation, started=self.unstarted.answered)
@@ -270,10 +276,9 @@ class Client:
         message_id = (
             derive_id(verb, run_id, id) if id else derive_id(verb, run_id, self._incarnation, repr(at))
         )
+        request = wire.request(verb, run_id, row.partition, data, id=message_id, at=at, workspace=workspace)
         reached("orchestrator.client.ask.before")
-        await self._bus.publish(
-            wire.request(verb, run_id, row.partition, data, id=message_id, at=at, workspace=workspace)
-        )
+        await self._bus.publish(wire.by_hand(request) if self._by_hand else request)
         reached("orchestrator.client.ask.after")
 
     async def _row(self, workspace: str, run_id: str) -> Any:

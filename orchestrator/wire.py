@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from bus.envelope import message_of, publication
-from bus.port import COMMANDS, PARTITIONS, Outgoing, Queue
+from bus.port import COMMANDS, DIRECT, PARTITIONS, Outgoing, Queue
 from bus.port import Binding as QueueBinding
 from contracts.envelope import Event, derive_id
 from contracts.errors import MalformedMessage, Terminal
@@ -140,6 +141,11 @@ def request(
         f"antiphon.{verb}.v1", {"run_id": run_id, **data}, id=id, source=SOURCE, at=at, workspace=workspace
     )
     return to_partition(partition, event)
+
+
+def by_hand(outgoing: Outgoing) -> Outgoing:
+    """A message to a partition, straight onto its queue, by a person who vouches for it."""
+    return replace(outgoing, exchange=DIRECT, routing_key=partition_queue(int(outgoing.routing_key)).name)
 
 
 def correlated(

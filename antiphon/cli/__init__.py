@@ -7,6 +7,7 @@ import click
 from antiphon.cli.broker import broker
 from antiphon.cli.check import check
 from antiphon.cli.contracts import contracts
+from antiphon.cli.flows import flows
 from antiphon.cli.keys import keys
 from antiphon.cli.map import map_
 from antiphon.cli.migrate import migrate
@@ -43,5 +44,5 @@ def main() -> None:
 
 for command in (up, gateway, orchestrator, reactors, service):
     main.add_command(command)
-for command in (check, simulate, map_, contracts, migrate, broker, keys, quarantine, retention):
+for command in (check, simulate, map_, contracts, migrate, broker, keys, quarantine, flows, retention):
     main.add_command(command)
