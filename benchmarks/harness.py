@@ -7,8 +7,10 @@ Between the two lines the CPU time of every process is counted: the side's, its 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -105,8 +107,15 @@ def run_side(
     command = [str(python or sys.executable), str(script), *map(str, options)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **(variables or {})}
     with tempfile.TemporaryFile("w+") as said:
+        # A session of its own, so that whatever it started can be ended with it.
         side = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=said, text=True, env=environment, cwd=ROOT
+            command,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            env=environment,
+            cwd=ROOT,
+            start_new_session=True,
         )
         try:
             return _listen(side)
@@ -115,12 +124,17 @@ def run_side(
             tail = " | ".join(said.read().strip().splitlines()[-4:])
             raise SideFailed(f"{failure}: {tail}"[:600]) from None
         finally:
-            side.terminate()
-            try:
-                side.wait(30)
-            except subprocess.TimeoutExpired:
-                side.kill()
-                side.wait()
+            _end(side)
+
+
+def _end(side: subprocess.Popen[str]) -> None:
+    """End a side, and what it left behind."""
+    side.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        side.wait(30)
+    with contextlib.suppress(ProcessLookupError):  # nothing was left
+        os.killpg(side.pid, signal.SIGKILL)
+    side.wait()
 
 
 def _listen(side: subprocess.Popen[str]) -> dict[str, Any]:

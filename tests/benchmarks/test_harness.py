@@ -1,0 +1,42 @@
+"""How sides are run."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks.harness import SideFailed, run_side
+
+SIDE = """
+import json, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print("BEGIN", flush=True)
+sum(range(10_000_000))
+print("END " + json.dumps({"count": 10, "child": child.pid}), flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_side_ends_with_everything_that_it_started(tmp_path: Path) -> None:
+    """Also when it is stopped before it could stop its own children; its CPU time was counted."""
+    script = tmp_path / "side.py"
+    script.write_text(SIDE)
+    found = run_side(script)
+    assert found["cpu_s"] > 0
+    assert found["cpu_ms_each"] == pytest.approx(found["cpu_s"] * 100, abs=1)
+    for _ in range(100):
+        if not psutil.pid_exists(found["child"]):
+            break
+        time.sleep(0.05)
+    assert not psutil.pid_exists(found["child"])
+
+
+def test_a_side_that_fails_says_why(tmp_path: Path) -> None:
+    """The end of what it said is in the failure."""
+    script = tmp_path / "side.py"
+    script.write_text("raise SystemExit('no server to be had')")
+    with pytest.raises(SideFailed, match="no server to be had"):
+        run_side(script)
