@@ -10,21 +10,17 @@ import asyncio
 import os
 import sys
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvloop
 from loadgen import measure
 from pydantic import BaseModel
-from sqlalchemy import Connection
 
 from antiphon import App, Flow, Service, Settings, StepContext, step
 from antiphon.roles import declare, orchestrating, reacting
 from antiphon.rooms import Rooms, open_rooms
 from orchestrator.client import Client
-from store.database import Database
-from store.tables import runs
 
 
 class Asked(BaseModel):
@@ -107,28 +103,6 @@ async def run(client: Client, number: int) -> None:
 here = make_app(False)  # what ``antiphon up`` serves for the gateway's benchmarks
 
 
-async def seed(database: Database, run_id: str, ended: int, waiting: int) -> None:
-    """Copies of one run's row: that many that have ended, that many that wait."""
-    columns = [column.name for column in runs.columns]
-
-    def copy(connection: Connection, prefix: str, count: int, changed: dict[str, str]) -> None:
-        changed = {"id": f"'{prefix}' || n", "key": f"'{prefix}' || n", "partition": "n % 16", **changed}
-        values = ", ".join(changed.get(name, f'r."{name}"') for name in columns)
-        names = ", ".join(f'"{name}"' for name in columns)
-        connection.exec_driver_sql(
-            f"INSERT INTO runs ({names}) SELECT {values} FROM runs r, generate_series(1, {count}) n "
-            f"WHERE r.id = '{run_id}'"
-        )
-
-    for first in range(0, ended, 50_000):
-        most = min(50_000, ended - first)
-        await database.write(partial(copy, prefix=f"ended{first}-", count=most, changed={}))
-    if waiting:
-        state = {"status": "'running'", "ended_at": "NULL", "result": "NULL"}
-        await database.write(lambda connection: copy(connection, "waiting-", waiting, state))
-    await database.write(lambda connection: connection.exec_driver_sql("ANALYZE"))
-
-
 async def serve(app: App, rooms: Rooms, role: str) -> None:
     """One role of the house, as a process of its own, until it is told to stop."""
     async with AsyncExitStack() as stack:
@@ -179,13 +153,7 @@ async def main(mode: str, count: int, at_once: int, role: str = "all") -> None:
         client = asking(app, rooms)
         await client.start_listening()
         stack.push_async_callback(client.close)
-        more: dict[str, object] = {}
-        if ended := int(os.environ.get("SEED_ENDED", "0")):
-            await run(client, -1)
-            model = client.run_id("default", "bench", "k-1")
-            await seed(rooms.database, model, ended, int(os.environ.get("SEED_WAITING", "0")))
-            more["resident_mb"] = resident_mb
-        await measure(lambda number: run(client, number), count, at_once, **more)
+        await measure(lambda number: run(client, number), count, at_once)
 
 
 if __name__ == "__main__":
