@@ -26,6 +26,7 @@ _MOST_BYTES = 128 * 2**20  # of bodies at work together; one alone may always be
 _ALWAYS = ("/healthz", "/readyz", "/metrics")
 _START = re.compile(r"/flows/[^/]+/runs")
 _LONGEST_RETRY = 30.0
+_LONGEST_AT_WORK = 10.0  # s; more than a start waits for its owner, less than most clients wait for an answer
 _SLOW_CONFIRM = 2.0  # s; what waits longer for its confirm mostly fails, and more behind it does too
 
 
@@ -48,8 +49,10 @@ class Admission:
     unstarted: Unstarted
     most: int = 2_000
     most_unstarted: int = 10_000
-    longest: float = 30.0
+    longest: float = 20.0
     slow_confirm: float = _SLOW_CONFIRM
+    longest_at_work: float = _LONGEST_AT_WORK
+    at_work: Backlog = field(default_factory=Backlog)  # requests that write and did not ask to wait
     chance: Callable[[], float] = random.random
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
@@ -57,6 +60,9 @@ class Admission:
         """Why a request that goes there is not let in for now; None when it is."""
         if method != "POST":
             return None
+        age = self.at_work.age()
+        if age > self.longest_at_work:
+            return self.problem(f"Requests take {age:.0f} s now.", age)
         start = _START.fullmatch(path) is not None
         if not start and path != "/events":
             return None
@@ -110,7 +116,11 @@ class Admit:
             await problem_response(problem, scope["path"])(scope, receive, send)
             return
         self._admitted[lane.name].inc()
-        await self._work(lane, size, scope, receive, send)
+        if reading or _patient(scope):
+            await self._work(lane, size, scope, receive, send)
+            return
+        with self._admission.at_work.under_way():
+            await self._work(lane, size, scope, receive, send)
 
     async def _work(self, lane: _Lane, size: int, scope: Scope, receive: Receive, send: Send) -> None:
         lane.waiting += 1
@@ -153,6 +163,11 @@ class Admit:
         return 0
 
 
+def _patient(scope: Scope) -> bool:
+    """Whether it may take long because its caller wants to wait for a result (``Prefer: wait``)."""
+    return any(name == b"prefer" for name, _ in scope["headers"])
+
+
 def _streams(message: Message) -> bool:
     headers = message["headers"]
     return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers)
@@ -173,6 +188,7 @@ def _gauges(admission: Admission, lanes: tuple[_Lane, ...], held: Callable[[], f
     unstarted = admission.unstarted
     for name, help, read in (
         ("request_bytes", "Bytes of bodies at work", held),
+        ("requests_age_seconds", "How long the oldest that writes has been at work", admission.at_work.age),
         ("starts_waiting", "Accepted starts that no orchestrator has taken up", unstarted.__len__),
         ("starts_age_seconds", "How long the oldest of them has waited", unstarted.age),
         (

@@ -54,7 +54,7 @@ class Platform:
     max_streams: int = 500
     max_waiting: int = 2_000
     max_unstarted: int = 10_000
-    longest_unstarted: float = 30.0
+    longest_unstarted: float = 20.0
     longest_wait: float = 30.0
     start_wait: float = 5.0
     key_cache_seconds: float = 2.0

@@ -18,7 +18,9 @@ __all__ = ["Answer", "Answers", "run_of", "start_of"]
 
 log = structlog.get_logger(__name__)
 
-_FIRST_LOOK, _LONGEST_LOOK = 0.25, 1.0  # seconds between looks into the journal
+# Seconds between looks into the journal: few, since news mostly come, and thousands may wait for them.
+_FIRST_LOOK, _LONGEST_LOOK = 0.5, 4.0
+_AGAIN = 1.0  # seconds until the live feed is asked again
 _PATIENCE = 4  # times what an answer takes nowadays: a house under load is not asked on top of it
 
 
@@ -131,7 +133,7 @@ class Answers:
                 return  # the live store was closed: from here on the journal is asked
             except (LiveUnavailable, FeedTrimmed) as error:
                 log.info("answers_missed", error=str(error))
-                await asyncio.sleep(_LONGEST_LOOK)
+                await asyncio.sleep(_AGAIN)
 
     def _hear(self, entry: dict[str, Any]) -> None:
         if "start_id" in entry:

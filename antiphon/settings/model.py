@@ -184,7 +184,7 @@ class Settings(BaseSettings):
         "are answered with 503 and `Retry-After`.",
     )
     longest_unstarted: float = Field(
-        30.0,
+        20.0,
         ge=0,
         description="Seconds that accepted starts may wait for an orchestrator before more are answered with "
         "503 and `Retry-After`. 0: any time.",

@@ -136,6 +136,29 @@ async def test_a_broker_that_does_not_confirm_closes_the_door(
         assert (await http.post("/events", json=PAID)).status_code == 202
 
 
+async def test_requests_that_take_too_long(house: House, slow: SlowBus) -> None:
+    """However few they are. Whoever asked to wait is not taken for a delay."""
+    app = gateway(house)
+    admission = app.state.gateway.admission
+    real, ahead = admission.at_work._clock, [0.0]
+    admission.at_work._clock = lambda: real() + ahead[0]
+    admission.unconfirmed._clock = lambda: 0.0  # a broker that confirms
+    async with house.client("admin", app=app) as http:
+        patient = asyncio.create_task(
+            http.post("/flows/approval/runs", json=ORDER, headers={"Prefer": "wait=1"})
+        )
+        await at_work(http, 1)
+        ahead[0] += 11.0
+        assert await metric(http, "antiphon_requests_age_seconds") == 0
+        let_in = asyncio.create_task(http.post("/events", json=PAID))
+        await at_work(http, 2)
+        ahead[0] += 11.0
+        assert refused(await http.post("/events", json=PAID))
+        slow.go.set()
+        assert (await let_in).status_code == (await patient).status_code == 202
+        assert (await http.post("/events", json=PAID)).status_code == 202
+
+
 async def test_starts_that_nobody_takes_up(house: House) -> None:
     """They count after their askers have gone, until an orchestrator has them; then the door opens again."""
     app = gateway(house, start_wait=0.01, max_unstarted=2, longest_unstarted=0.0)
