@@ -3,8 +3,8 @@
 Each size has a database of its own, seeded once with ended and waiting runs, their histories and marks. Then
 each is measured in turn, several times over, so that what else goes on at the machine hits all of them; the
 figures are medians. ``of_first`` is runs/s against the smallest store. ``resident_mb`` is the memory of the
-orchestrator (and of whoever asks) after the load: waiting runs must cost it none. ``GROWTH_LARGEST=300000`` makes
-the largest store smaller, where a million runs would take too long to seed.
+orchestrator (and of whoever asks) after the load: waiting runs must cost it none. ``GROWTH_LARGEST=300000``
+makes the largest store smaller, where a million runs would take too long to seed.
 """
 
 from __future__ import annotations

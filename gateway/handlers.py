@@ -10,7 +10,7 @@ import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import compile_path
 
@@ -73,6 +73,8 @@ def problem_of(error: Exception) -> Problem:
         return _parameters(error)
     if isinstance(error, HTTPException):
         return _http(error)
+    if isinstance(error, ClientDisconnect):
+        return Problem("bad-request", "The client went away before its body had come.")  # nobody reads this
     for kind in type(error).__mro__:
         if kind in _KINDS:
             name = _KINDS[kind]
@@ -85,7 +87,8 @@ def problem_of(error: Exception) -> Problem:
 
 def install(app: FastAPI) -> None:
     """Answer every error of the application with a problem."""
-    kinds = (Problem, ContractViolation, RequestValidationError, HTTPException, *_KINDS, Exception)
+    ours = (Problem, ContractViolation, *_KINDS, Exception)
+    kinds = (*ours, RequestValidationError, HTTPException, ClientDisconnect)
     for kind in kinds:
         app.add_exception_handler(kind, _handler())
 

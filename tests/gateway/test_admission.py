@@ -204,3 +204,22 @@ def pass_time(house: House) -> Callable[[float], None]:
     for backlog in (house.runs.unstarted._backlog, house.runs.unstarted.unconfirmed):
         backlog._clock = later(backlog._clock)
     return forward
+
+
+async def test_a_client_that_goes_away_is_no_error_of_ours(house: House) -> None:
+    """Under overload many do; each would else be logged as a failure, with its traceback."""
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"authorization", b"Bearer " + house.keys["admin"].encode())]
+    headers.append((b"content-type", b"application/json"))
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST"}
+    scope |= {"path": "/flows/order/runs", "raw_path": b"/flows/order/runs", "query_string": b""}
+    scope |= {"root_path": "", "scheme": "http", "headers": headers, "client": None, "server": None}
+    await house.app(scope, receive, send)
+    assert sent[0]["status"] == 400
