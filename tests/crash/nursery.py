@@ -11,6 +11,8 @@ import asyncio
 import functools
 import json
 import os
+import select
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -47,8 +49,17 @@ def main() -> None:
         if child == 0:
             _live(task)
         print(child, flush=True)
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        print(_ended(child), flush=True)
+
+
+def _ended(child: int) -> int:
+    """The exit status. A child whose asker has gone (standard input is closed) must not live on."""
+    ends = os.pidfd_open(child)
+    ready, _, _ = select.select([ends, 0], [], [])
+    if ends not in ready:
+        os.kill(child, signal.SIGKILL)
+    os.close(ends)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def _live(task: dict[str, Any]) -> None:
