@@ -82,11 +82,13 @@ class Inbox:
         changes: list[dict[str, Any]] = []
         letters: list[dict[str, Any]] = []
         verdicts: dict[Key, Verdict] = {key: Claimed(1, 1, 0, now) for key in first if key in fresh}
-        verdicts |= self._bar(undoing, fresh, known, first, now, changes)
+        barred: list[dict[str, Any]] = []
+        verdicts |= self._bar(undoing, fresh, known, first, now, changes, barred)
         for key, row in known.items():
             if key in first and key not in verdicts:
                 verdicts[key] = self._judge(conn, first[key], row, now, changes, letters)
         update_rows(conn, reactions, changes, keys=KEYS)
+        update_rows(conn, reactions, barred, keys=KEYS)  # apart: other columns
         insert_rows(conn, dead_letters, letters, on_conflict="ignore")
         # A key that stands twice in one batch: the first copy got the verdict, the others wait.
         return [verdicts[item.key] if first[item.key] is item else Held(HOLD) for item in items]
@@ -99,6 +101,7 @@ class Inbox:
         first: dict[Key, Claim],
         now: float,
         changes: list[dict[str, Any]],
+        barred: list[dict[str, Any]],
     ) -> dict[Key, Verdict]:
         """Bar what is undone; what undoes a command that is at work waits until that has ended."""
         waiting: dict[Key, Verdict] = {}
@@ -111,7 +114,7 @@ class Inbox:
                     changes.append(held | {"claimed_by": None, "retry_at": now + HOLD})
             elif row is not None and row.status not in ("done", "discarded"):
                 # It failed, its worker died, or it is a dead letter: it could come again.
-                changes.append(refusal(claim, undone, now))
+                barred.append(refusal(claim, undone, now))
         return waiting
 
     def _at_work(self, row: Row[Any], now: float) -> bool:

@@ -137,6 +137,25 @@ async def test_a_failed_attempt_is_not_tried_again_after_it_was_undone(world: Wo
     assert bank.did == ["authorize", "void"]
 
 
+async def test_what_waited_for_work_that_then_failed_is_done(world: World, bank: Bank) -> None:
+    """It bars the work and takes its own turn in one commit; a simulation found that it never came to it."""
+    bank.go_on.clear()
+    bank.trouble = Retryable("the line broke")
+    replies = await world.listen_for_replies()
+    await world.run(services=[bank.service])
+    await world.command(authorize("c1"), "payments")
+    await bank.begun.wait()
+    await world.command(void(), "payments")
+    await world.until_rows(reactions, 2)
+    bank.go_on.set()
+    outcomes = [await replies.next() for _ in range(2)]
+    assert [(each.causation, each.data["outcome"]) for each in outcomes] == [
+        ("c1", "failed"),
+        ("c1:c", "done"),
+    ]
+    assert bank.did == ["authorize", "void"]
+
+
 @pytest.mark.parametrize("undoes", ["", "x" * 513, "a\nb", "c1:c"])
 async def test_what_names_nothing_to_undo_is_quarantined(world: World, bank: Bank, undoes: str) -> None:
     """The attribute comes from outside: what can't be a key is refused, and answered."""
