@@ -269,17 +269,24 @@ class Client:
         ended_too: bool = False,
     ) -> None:
         row = await self._row(workspace, run_id)
-        if row.ended_at is not None and not ended_too:
-            raise RunEnded(f"run {run_id} has ended as {row.status}; it can't take {verb!r} any more")
         at = self._clock()
         # Without an id of the caller's own, each request is one of its own.
         message_id = (
             derive_id(verb, run_id, id) if id else derive_id(verb, run_id, self._incarnation, repr(at))
         )
+        if row.ended_at is not None and not ended_too:
+            if id and await self._was_taken(run_id, message_id):
+                return  # a repeat by somebody who did not hear that it was taken
+            raise RunEnded(f"run {run_id} has ended as {row.status}; it can't take {verb!r} any more")
         request = wire.request(verb, run_id, row.partition, data, id=message_id, at=at, workspace=workspace)
         reached("orchestrator.client.ask.before")
         await self._bus.publish(wire.by_hand(request) if self._by_hand else request)
         reached("orchestrator.client.ask.after")
+
+    async def _was_taken(self, run_id: str, message_id: str) -> bool:
+        keys = [(run_id, message_id)]
+        rows = await self._database.read(lambda connection: select_rows(connection, tables.marks, keys))
+        return bool(rows)
 
     async def _row(self, workspace: str, run_id: str) -> Any:
         columns = tables.runs.c

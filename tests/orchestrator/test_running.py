@@ -131,6 +131,8 @@ async def test_an_event_is_taken_whenever_it_comes_and_once(house: House) -> Non
     assert await house.rows(tables.early_events, run_id=runs["before"]) == []
     with pytest.raises(RunEnded):
         await client.signal(WORKSPACE, runs["late"], "go", {}, signal_id="h", actor="ann")
+    # Whoever did not hear that it was taken asks again, and hears it now.
+    await client.signal(WORKSPACE, runs["late"], "go", {"n": 1}, signal_id="g", actor="ann")
 
 
 async def test_steps_are_retried_and_waits_time_out(house: House) -> None:
