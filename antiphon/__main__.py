@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from antiphon.cli import main
+from antiphon.cli import run
 
 if __name__ == "__main__":
-    main()
+    run()

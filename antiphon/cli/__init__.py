@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from antiphon import logs
 from antiphon.cli.broker import broker
 from antiphon.cli.check import check
 from antiphon.cli.contracts import contracts
@@ -17,7 +18,7 @@ from antiphon.cli.roles import gateway, orchestrator, reactors, service, up
 from antiphon.cli.simulate import simulate
 from antiphon.cli.told import Told
 
-__all__ = ["main"]
+__all__ = ["main", "run"]
 
 
 @click.group(cls=Told, context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,3 +47,12 @@ for command in (up, gateway, orchestrator, reactors, service):
     main.add_command(command)
 for command in (check, simulate, map_, contracts, migrate, broker, keys, quarantine, flows, retention):
     main.add_command(command)
+
+
+def run() -> None:
+    """The command of a terminal. Standard output is its answer's alone: what it logs goes to standard error.
+
+    (A role configures its log anew.)
+    """
+    logs.configure("warning", "console")
+    main()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
-import uvloop
 
 from antiphon import logs
 from antiphon.app import load_app
+from antiphon.loop import run
 from antiphon.process import Role, run_process
 from antiphon.roles import Address
 from antiphon.settings import Settings
@@ -87,8 +85,4 @@ def _run(role: Role, app: str | None, *, service: str | None = None, **overrides
         if address.key_file is not None:
             click.echo(f"the development key is in {address.key_file}", err=True)
 
-    process = run_process(loaded, settings, role, service=service, on_ready=on_ready)
-    if sys.platform == "win32":
-        asyncio.run(process)
-    else:
-        uvloop.run(process)
+    run(run_process(loaded, settings, role, service=service, on_ready=on_ready))

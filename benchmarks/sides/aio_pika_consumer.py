@@ -12,6 +12,7 @@ import sys
 import time
 
 import aio_pika
+import uvloop
 from loadgen import begin, end, load, measure_paced
 
 
@@ -55,4 +56,4 @@ async def main(count: int, per_s: float) -> None:
     await connection.close()
 
 
-asyncio.run(main(int(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 0.0))
+uvloop.run(main(int(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 0.0))

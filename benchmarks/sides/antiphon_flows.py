@@ -13,11 +13,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import uvloop
 from loadgen import measure
 from pydantic import BaseModel
 
 from antiphon import App, Flow, Service, Settings, StepContext, step
+from antiphon.loop import run as run_loop
 from antiphon.roles import declare, orchestrating, reacting
 from antiphon.rooms import Rooms, open_rooms
 from orchestrator.client import Client
@@ -158,4 +158,4 @@ async def main(mode: str, count: int, at_once: int, role: str = "all") -> None:
 
 if __name__ == "__main__":
     mode, count, at_once, *role = sys.argv[1:]
-    uvloop.run(main(mode, int(count), int(at_once), *role))
+    run_loop(main(mode, int(count), int(at_once), *role))

@@ -15,6 +15,7 @@ import orjson
 from loadgen import begin, end, measure_paced, until
 
 from antiphon import App, Settings, reacts_to
+from antiphon.loop import run
 from antiphon.roles import declare, reacting
 from antiphon.rooms import open_rooms
 from bus.envelope import publication
@@ -77,4 +78,4 @@ async def main(mode: str, count: int, per_s: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]) if len(sys.argv) > 3 else 0.0))
+    run(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]) if len(sys.argv) > 3 else 0.0))

@@ -5,10 +5,10 @@ Both are what its documentation offers. Our steps are coroutines, as those of it
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 
+import uvloop
 from dbos import DBOS, SetWorkflowID
 from loadgen import measure, measure_threads
 
@@ -80,7 +80,7 @@ async def main() -> None:
 
 
 if form == "asyncio":
-    asyncio.run(main())
+    uvloop.run(main())
 else:
     DBOS.launch()
     measure_threads(run, count, at_once)

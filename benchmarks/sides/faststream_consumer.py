@@ -11,6 +11,7 @@ import sys
 import time
 from typing import Any
 
+import uvloop
 from faststream import AckPolicy
 from faststream.rabbit import Channel, QueueType, RabbitBroker, RabbitQueue
 from loadgen import begin, end, load, measure_paced
@@ -57,4 +58,4 @@ async def main() -> None:
     await broker.stop()
 
 
-asyncio.run(main())
+uvloop.run(main())

@@ -12,10 +12,10 @@ from contextlib import AsyncExitStack
 
 import antiphon_flows as flows
 import asyncpg
-import uvloop
 from loadgen import measure
 
 from antiphon import App, Flow, Settings, step, wait
+from antiphon.loop import run as run_loop
 from antiphon.roles import declare
 from antiphon.rooms import open_rooms
 from orchestrator.client import Client
@@ -100,4 +100,4 @@ async def main(mode: str, *options: str) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(*sys.argv[1:]))
+    run_loop(main(*sys.argv[1:]))

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
 
 import aio_pika
+import uvloop
 from loadgen import measure
 
 from bus.port import Message, Outgoing, Queue
@@ -57,4 +57,4 @@ async def main(side: str, count: int, at_once: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+    uvloop.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))

@@ -12,6 +12,7 @@ import aiohttp
 import hypercorn.asyncio
 import hypercorn.config
 import restate
+import uvloop
 from loadgen import measure
 
 PORTS = [int(port) for port in os.environ["PORTS"].split(",")]  # ingress, admin, node, endpoint
@@ -58,7 +59,7 @@ async def main(count: int, at_once: int) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
-        asyncio.run(serve())
+        uvloop.run(serve())
     else:
         folder = tempfile.mkdtemp(prefix="restate-bench-")
         settings = {
@@ -78,7 +79,7 @@ if __name__ == "__main__":
         )
         endpoint = subprocess.Popen([sys.executable, __file__, "serve"])
         try:
-            asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))
+            uvloop.run(main(int(sys.argv[1]), int(sys.argv[2])))
         finally:
             for process in (endpoint, server):
                 process.terminate()
