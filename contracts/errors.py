@@ -31,6 +31,7 @@ AntiphonError
     ├── UnknownFlow         no such flow, or no such node of it, in this app
     ├── RunNotFound
     ├── StartConflict       the same key with another input
+    ├── NotMigratable       the run can't go on as that version says; carries every reason
     └── RunEnded            the run can't take this any more
 """
 
