@@ -79,8 +79,12 @@ class Stage:
             self._sleeping.remove(until)
 
     def next_waking(self) -> float | None:
-        """When, on the loop's clock, the next sleeper wakes."""
-        return min(self._sleeping, default=None)
+        """When, on the loop's clock, the next sleeper wakes.
+
+        One whose time is over and that is still there slept in a process that is gone: it wakes never.
+        """
+        now = asyncio.get_running_loop().time()
+        return min((until for until in self._sleeping if until > now), default=None)
 
     def go(self, work: Coroutine[Any, Any, None]) -> None:
         """Do this beside the rest of the script."""

@@ -113,8 +113,8 @@ async def _make(url: str) -> None:
 
 def _asked(request: pytest.FixtureRequest, fixture: str) -> list[str]:
     """The points of the cases that are to run, in their order."""
-    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
-    cases = [item.callspec.params for item in items if fixture in item.fixturenames]
+    items = [item for item in request.session.items if getattr(item, "module", None) is request.module]
+    cases = [item.callspec.params for item in items if fixture in item.fixturenames]  # type: ignore[attr-defined]
     return [case["at"] for case in cases if "sabotage" not in case]
 
 
