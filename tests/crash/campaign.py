@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 from tests.crash.customer import visit, visit_the_archive, visit_the_slow
@@ -21,6 +22,8 @@ NEWER = ("orchestrator.partition.later.", "gateway.idempotency.accepted.")
 UNFIT = ("orchestrator.partition.refused.",)
 SLOW = ("reactors.desk.give_back.",)
 AGED = ("store.retention.runs.", "store.retention.shelf.")
+
+_SETTLED = ("done", "discarded")
 
 Furnish = Callable[[Path], AbstractContextManager[Backing]]
 
@@ -57,7 +60,8 @@ class Campaign:
         with self._furnish(folder) as backing:
             house = House(self._nursery(), folder, backing, at, old=newer, sabotage=sabotage, limit=limit)
             with house:
-                answers = visit(house, newer=newer, unfit=unfit)
+                settled = partial(_settled, folder, backing.database_url)
+                answers = visit(house, settled=settled, newer=newer, unfit=unfit)
                 if at.startswith(SLOW):
                     visit_the_slow(house, answers)
                 house.stop()
@@ -75,3 +79,8 @@ class Campaign:
             self._nurseries.append(self._own.nursery)
         nursery: Nursery = self._own.nursery
         return nursery
+
+
+def _settled(folder: Path, database_url: str) -> bool:
+    """Whether no reaction is in anybody's hands, or to be tried again."""
+    return all(row.status in _SETTLED for row in look(folder, database_url).rows["reactions"])

@@ -22,8 +22,8 @@ class Answers:
     settled: dict[str, str] = field(default_factory=dict)  # a dead letter or a message -> how
 
 
-def visit(house: House, *, newer: bool = False, unfit: bool = False) -> Answers:
-    """All of it, until everything that was asked for has come to its end."""
+def visit(house: House, *, settled: Callable[[], bool], newer: bool = False, unfit: bool = False) -> Answers:
+    """All of it, until everything that was asked for has come to its end; ``settled``: every reaction has."""
     answers = Answers()
     starts = [("order", "good-1"), ("order", "bad-1"), ("hold", "sig-1"), ("hold", "cancel-1")]
     for flow, key in starts:
@@ -45,6 +45,8 @@ def visit(house: House, *, newer: bool = False, unfit: bool = False) -> Answers:
         if key != "unfit":
             _until(house, lambda run_id=run_id: _ended(house, run_id), f"{key} to end")
     _until(house, lambda: _nothing_waits(house), "queues and outbox to run empty")
+    # One whose first process died in it waits until that is certain, on no queue that the metrics count.
+    _until(house, settled, "every reaction to be settled")
     return answers
 
 
