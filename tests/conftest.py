@@ -7,12 +7,14 @@ desk, and a failure under ``CI=true``.
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import structlog
 from playwright.async_api import Browser, async_playwright
 
 from antiphon.devservices import DevServices, Postgres, Rabbit, Redis, ServiceUnavailable
@@ -80,6 +82,19 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         return (yield)
     except ServiceUnavailable as reason:
         unavailable(reason)
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """A test that configures the log leaves it to the next one as it was, whichever that is."""
+    loggers = [logging.getLogger(name) for name in ("", "uvicorn", "uvicorn.error", "uvicorn.access")]
+    before = [(logger, logger.level, logger.propagate) for logger in loggers]
+    config = structlog.get_config()
+    yield
+    for logger, level, propagate in before:
+        logger.setLevel(level)
+        logger.propagate = propagate
+    structlog.configure(**config)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ __all__ = ["can_install", "find", "install"]
 
 # A package's post-install script may start its service; this says no, unless the machine has its own policy.
 POLICY = Path("/usr/sbin/policy-rc.d")
+LOCK = Path("/run/antiphon-apt.lock")
 
 
 def find(name: str, patterns: Iterable[str] = ()) -> Path | None:
@@ -49,16 +51,19 @@ def install(packages: Sequence[str]) -> None:
             "or point ANTIPHON_TEST_AMQP_URL, _DATABASE_URL and _REDIS_URL at running ones"
         )
     sys.stderr.write(f"Installing {wanted} with apt-get ...\n")
-    ours = not POLICY.exists()
-    if ours:
-        POLICY.write_text("#!/bin/sh\nexit 101\n")
-        POLICY.chmod(0o755)
-    try:
-        _apt("update")
-        _apt("install", "--yes", "--no-install-recommends", *packages)
-    finally:
+    # One process at a time: apt's own locks are not all waited for, and the policy is one file for all.
+    with LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ours = not POLICY.exists()
         if ours:
-            POLICY.unlink(missing_ok=True)
+            POLICY.write_text("#!/bin/sh\nexit 101\n")
+            POLICY.chmod(0o755)
+        try:
+            _apt("update")
+            _apt("install", "--yes", "--no-install-recommends", *packages)
+        finally:
+            if ours:
+                POLICY.unlink(missing_ok=True)
 
 
 def _apt(*arguments: str) -> None:

@@ -94,6 +94,7 @@ def test_libraries_come_out_in_the_same_form(stream: io.StringIO) -> None:
 def test_uvicorn_has_no_form_of_its_own(stream: io.StringIO) -> None:
     """Handlers that uvicorn brought are taken off, and its lines come to ours."""
     own = io.StringIO()
+    logging.getLogger("uvicorn.access").setLevel(logging.NOTSET)  # another test's server may have set one
     logging.getLogger("uvicorn.access").addHandler(logging.StreamHandler(own))
     configure(stream=stream)
     logging.getLogger("uvicorn.access").info("GET /")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import orjson
 import pytest
 import structlog
+from structlog.stdlib import BoundLogger
 from structlog.testing import LogCapture
 
 from contracts.errors import LiveUnavailable
@@ -72,7 +73,9 @@ async def test_entries_are_dropped_while_the_store_is_away_and_that_is_logged_on
 ) -> None:
     """What is told later is told again, and nobody who tells notices anything."""
     logs = LogCapture()
-    monkeypatch.setattr(telling, "log", structlog.wrap_logger(None, processors=[logs]))
+    monkeypatch.setattr(
+        telling, "log", structlog.wrap_logger(None, processors=[logs], wrapper_class=BoundLogger)
+    )
     live = Counting()
     teller = Teller(live)
     live.away = True
