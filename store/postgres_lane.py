@@ -14,6 +14,17 @@ from store.shortcut import Single
 __all__ = ["Lane", "LaneLost"]
 
 
+# What a statement ends in when its connection breaks under it. (The internal one: asyncpg was told of the end
+# between two of its own steps.)
+_BROKEN = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+)
+
+
 class LaneLost(Exception):
     """Raised when the connection broke under a statement: whether it took effect is unknown."""
 
@@ -39,7 +50,7 @@ class Lane:
             try:
                 rows: Sequence[Any] = await driver.fetch(statement.text, *statement.values)
                 return rows
-            except (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as error:
+            except _BROKEN as error:
                 await self._drop()
                 raise LaneLost(f"{type(error).__name__}: {error}") from error
             except asyncio.CancelledError:

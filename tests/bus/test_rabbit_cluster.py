@@ -16,6 +16,12 @@ from bus.rabbit import RabbitBus
 from contracts.errors import BusUnavailable, ConfigurationError, PublishFailed
 from tests.bus.helpers import PATIENCE, to, until
 
+pytestmark = pytest.mark.timeout(300)
+
+ELECTION = (
+    120.0  # seconds; a busy machine was seen to need more than one minute until a queue had a leader again
+)
+
 
 @pytest.fixture(scope="module")
 def cluster(rabbit: Rabbit) -> Iterator[RabbitCluster]:
@@ -29,7 +35,7 @@ def cluster(rabbit: Rabbit) -> Iterator[RabbitCluster]:
 async def confirmed(bus: RabbitBus, outgoing: Sequence[Outgoing]) -> None:
     """Publish until all is confirmed, as everybody does who must: a queue that elects a leader may refuse."""
     waiting = list(outgoing)
-    async with asyncio.timeout(3 * PATIENCE):
+    async with asyncio.timeout(ELECTION):
         while waiting:
             try:
                 await bus.publish(*waiting)
