@@ -14,7 +14,7 @@ from typing import Any, TypeVar, TypeVarTuple
 
 from contracts.errors import AntiphonError
 
-__all__ = ["Life", "NoNetwork", "NothingLeft", "VirtualLoop", "current_life"]
+__all__ = ["Life", "NoNetwork", "NothingLeft", "VirtualLoop"]
 
 _MOST_BORN = 20_000
 _NO_IO = (
@@ -56,11 +56,6 @@ class Life:
 
 
 _life: contextvars.ContextVar[Life | None] = contextvars.ContextVar("antiphon_life", default=None)
-
-
-def current_life() -> Life | None:
-    """The simulated process that runs now."""
-    return _life.get()
 
 
 class _Gate:
