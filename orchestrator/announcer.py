@@ -11,20 +11,16 @@ from typing import Any
 from orchestrator.facts import ENDINGS, Fact
 from orchestrator.happenings import StartRequested
 from orchestrator.run import Run
+from store.live.feeds import workspace_feed
 from store.live.port import Live
 from store.live.teller import Teller
 
-__all__ = ["Announcer", "answers_feed", "workspace_feed"]
+__all__ = ["Announcer", "answers_feed"]
 
 _BETWEEN_ANSWERS = 0.005  # seconds
 _BETWEEN_FACTS = 0.02  # nobody sees a page change sooner
 # What a reader of the feed needs of a fact's data; the rest is in the history.
 _SHOWN = ("attempt", "error", "retry_at", "event_id", "event_type", "outcome", "status", "child", "due")
-
-
-def workspace_feed(workspace: str) -> str:
-    """The feed of all that happens in a workspace."""
-    return f"ws/{workspace}"
 
 
 def answers_feed(incarnation: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from store.live.feeds import workspace_feed
 from store.live.port import Live
 from store.live.teller import Teller
 
@@ -21,7 +22,7 @@ class Feed:
 
     def tell(self, workspace: str, entry: dict[str, Any]) -> None:
         """Hand over one entry; returns at once."""
-        self._teller.tell(f"ws/{workspace}", entry)
+        self._teller.tell(workspace_feed(workspace), entry)
 
     async def flush(self) -> None:
         """Return when what was handed over is appended or dropped."""

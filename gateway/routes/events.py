@@ -25,6 +25,7 @@ from gateway.problems import Problem
 from gateway.responses import Json
 from gateway.sse import EventStream, feed_events, last_event_id
 from store.bulk import insert_rows
+from store.live.feeds import workspace_feed
 from store.tables import events
 
 __all__ = ["router"]
@@ -142,7 +143,7 @@ async def stream(
     def wanted(entry: dict[str, Any]) -> bool:
         return (not kinds or entry.get("kind") in kinds) and (not types or entry.get("type") in types)
 
-    feed = f"ws/{who.workspace}"
+    feed = workspace_feed(who.workspace)
     source = feed_events(gateway.platform.live, feed, last_event_id(request), wanted)
     return EventStream(source, gateway.streams)
 
@@ -194,7 +195,7 @@ async def _record(platform: Platform, event: Event, routed: bool) -> None:
     }
     try:
         reached("gateway.routes.events.tell.before")
-        await platform.live.append(f"ws/{event.workspace}", orjson.dumps(entry))
+        await platform.live.append(workspace_feed(event.workspace), orjson.dumps(entry))
         reached("gateway.routes.events.tell.after")
     except LiveUnavailable as error:
         log.info("a published event is missing in the live feed", event_id=event.id, error=str(error))

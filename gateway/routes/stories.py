@@ -19,6 +19,7 @@ from gateway.queries.timeline import Entry
 from gateway.responses import Json
 from gateway.shapes import optional_time
 from gateway.sse import EventStream, feed_events, last_event_id
+from store.live.feeds import workspace_feed
 
 __all__ = ["router"]
 
@@ -80,7 +81,7 @@ async def stream(
     gateway = gateway_of(request)
     source = feed_events(
         gateway.platform.live,
-        f"ws/{who.workspace}",
+        workspace_feed(who.workspace),
         last_event_id(request),
         lambda entry: entry.get("correlation") == correlation,
     )

@@ -21,6 +21,7 @@ from gateway.platform import Platform
 from gateway.queries.audit import AuditEntry, list_audit
 from gateway.queries.history import Fact, list_facts
 from gateway.queries.runs import Run, RunSummary, get_run, related_runs
+from store.live.feeds import workspace_feed
 
 __all__ = ["ROUTES", "find_run", "flow_drawing", "node_states"]
 
@@ -112,7 +113,7 @@ async def stream(request: Request, desk: Desk, session: Session) -> Response:
         return f"{newest.seq}.{newest.status}" if newest is not None else OVER
 
     seen = request.headers.get("last-event-id") or f"{run.seq}.{run.status}"
-    source = changes(desk.platform.live, f"ws/{workspace}", run.id, stamp, seen)
+    source = changes(desk.platform.live, workspace_feed(workspace), run.id, stamp, seen)
     return EventStream(source, request.app.state.streams)
 
 

@@ -15,6 +15,7 @@ from gateway.dashboard.story import OVERDUE, build
 from gateway.dashboard.streaming import OVER, EventStream, changes
 from gateway.dashboard.views import Desk, page
 from gateway.queries.story_rows import StoryRows, read_story
+from store.live.feeds import workspace_feed
 
 __all__ = ["ROUTES"]
 
@@ -77,7 +78,7 @@ async def stream(request: Request, desk: Desk, session: Session) -> Response:
             return OVER
 
     await _rows(desk, session, correlation)
-    feed = f"ws/{session.principal.workspace}"
+    feed = workspace_feed(session.principal.workspace)
     return EventStream(changes(desk.platform.live, feed, correlation, stamp, seen), request.app.state.streams)
 
 
