@@ -22,6 +22,7 @@ from contracts.envelope import derive_id
 from gateway.platform import Platform
 from gateway.problems import Problem
 from store.bulk import insert_rows
+from store.requests import ACCEPTED, CLIENT
 from store.tables import idempotency
 
 __all__ = ["REPLAYED", "Attempt", "begin", "mark_accepted", "was_accepted"]
@@ -30,9 +31,6 @@ REPLAYED = "Idempotency-Replayed"
 _HEADER = "idempotency-key"
 _LONGEST = 255
 _KEPT_HEADERS = ("location", "content-type", "preference-applied", "retry-after")
-# Keys of clients and our own notes share the table, never a name.
-_CLIENT = "client:"
-_ACCEPTED = "accepted:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,7 @@ async def begin(request: Request, platform: Platform, workspace: str, document: 
         return Attempt(platform, workspace, None, platform.random_id())
     if not 0 < len(given) <= _LONGEST or not given.isascii() or not given.isprintable():
         raise Problem("bad-request", f"Idempotency-Key must be 1 to {_LONGEST} printable ASCII characters.")
-    key = _CLIENT + given
+    key = CLIENT + given
     asked = _request_digest(request, document)
     now = platform.clock()
     reached("gateway.idempotency.begin.before")
@@ -105,7 +103,7 @@ async def mark_accepted(platform: Platform, workspace: str, run_id: str, note: d
     """
     row = {
         "workspace": workspace,
-        "key": _ACCEPTED + run_id,
+        "key": ACCEPTED + run_id,
         "request_digest": "",
         "created_at": platform.clock(),
         "status": 202,
@@ -120,7 +118,7 @@ def was_accepted(conn: Connection, workspace: str, run_id: str) -> dict[str, Any
     """What ``mark_accepted`` noted of a run."""
     found = conn.execute(
         select(idempotency.c.response).where(
-            idempotency.c.workspace == workspace, idempotency.c.key == _ACCEPTED + run_id
+            idempotency.c.workspace == workspace, idempotency.c.key == ACCEPTED + run_id
         )
     ).scalar_one_or_none()
     note: dict[str, Any] | None = orjson.loads(found) if found is not None else None

@@ -17,11 +17,11 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, and_, exists, func
 
 from store import tables
 from store.bulk import delete_rows, insert_rows, select_rows
+from store.requests import ACCEPTED, CLIENT
 
 __all__ = ["SHELVES", "Batch", "Runs", "Shelf", "drop_runs", "forget_requests"]
 
 _MOST_FACTS = 20_000  # of one batch: a few runs may have as much history as many
-_CLIENTS, _ACCEPTED = "client:", "accepted:"  # see gateway.idempotency
 _JSON = {"input", "state", "result", "error", "data", "headers", "reply"}
 
 
@@ -150,9 +150,9 @@ SHELVES = (
 def forget_requests(conn: Connection, before: float, most: int) -> int:
     """Forget idempotency keys of before, and notes of accepted runs that are there by now; how many."""
     table = tables.idempotency.c
-    there = func.substr(table.key, len(_ACCEPTED) + 1)
+    there = func.substr(table.key, len(ACCEPTED) + 1)
     started = or_(exists().where(tables.runs.c.id == there), exists().where(tables.purged.c.run_id == there))
-    mine = or_(table.key.startswith(_CLIENTS), and_(table.key.startswith(_ACCEPTED), started))
+    mine = or_(table.key.startswith(CLIENT), and_(table.key.startswith(ACCEPTED), started))
     query = select(table.workspace, table.key).where(table.created_at < before, mine)
     keys = [tuple(row) for row in conn.execute(query.order_by(table.created_at).limit(most))]
     return delete_rows(conn, tables.idempotency, keys)
