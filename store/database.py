@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection
 
 from store.connect import open_engine
-from store.engine import Engine, TakesSingles
+from store.engine import Engine
 from store.shortcut import Shortcut
 from store.writer import GroupCommit, Writer
 
@@ -32,13 +31,8 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.dialect = engine.dialect  # "sqlite" or "postgresql"
-        singles = cast(TakesSingles, engine).single if engine.dialect == "postgresql" else None
-        self._writer = Writer(
-            engine.transact, writers=engine.writers, single=singles and partial(singles, writing=True)
-        )
-        self._reader = Writer(
-            engine.read, writers=_SHARED_READS, single=singles and partial(singles, writing=False)
-        )
+        self._writer = Writer(engine.transact, writers=engine.writers, single=engine.single)
+        self._reader = Writer(engine.read, writers=_SHARED_READS, single=engine.single, writing=False)
 
     @classmethod
     async def open(cls, url: str, *, pool: int = 4, writers: int = 1, migrate: bool = False) -> Database:

@@ -8,9 +8,9 @@ databases; the adapter decides where they run (a thread, or a greenlet over asyn
     unchanged. StoreUnavailable says that the database did not answer or could not store: when that
     happened during the commit itself, its fate is unknown, otherwise nothing was changed. The work
     may be run more than once (a stale connection, a deadlock), each time on a clean transaction.
-*single* (PostgreSQL only)
-    One statement as a transaction of its own (``store.shortcut``). None says that it failed, that nothing
-    has happened, and that the work must go the long way.
+*single*
+    One statement as a transaction of its own (``store.shortcut``), or None where a transaction costs no more.
+    When it returns None, it failed, nothing has happened, and the work must go the long way.
 *read*
     One snapshot, whatever the number of statements; writing in it is refused by the database.
 """
@@ -24,9 +24,15 @@ from sqlalchemy import ColumnElement, Connection
 
 from store.shortcut import Single
 
-__all__ = ["Engine", "TakesSingles"]
+__all__ = ["Engine", "RunSingle"]
 
 T = TypeVar("T")
+
+
+class RunSingle(Protocol):
+    """See *single*. Raises StoreUnavailable; after that the fate of one that writes is unknown."""
+
+    async def __call__(self, statement: Single, *, writing: bool) -> Sequence[Any] | None: ...
 
 
 class Engine(Protocol):
@@ -38,6 +44,9 @@ class Engine(Protocol):
     @property
     def writers(self) -> int: ...
 
+    @property
+    def single(self) -> RunSingle | None: ...
+
     async def transact(self, work: Callable[[Connection], T]) -> T: ...
 
     async def read(self, work: Callable[[Connection], T]) -> T: ...
@@ -45,9 +54,3 @@ class Engine(Protocol):
     def now(self) -> ColumnElement[float]: ...
 
     async def close(self) -> None: ...
-
-
-class TakesSingles(Protocol):
-    """An engine for which a single statement is cheaper than a transaction."""
-
-    async def single(self, statement: Single, *, writing: bool) -> Sequence[Any] | None: ...

@@ -23,6 +23,7 @@ class InlineEngine:
 
     dialect = "sqlite"
     writers = 1
+    single = None
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self.clock = clock

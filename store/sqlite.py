@@ -50,6 +50,7 @@ class SqliteEngine:
 
     dialect = "sqlite"
     writers = 1
+    single = None
 
     def __init__(self, url: URL, *, pool: int) -> None:
         self._name = url.database or ":memory:"

@@ -21,9 +21,10 @@ from typing import Any, Generic, Protocol, TypeVar
 from sqlalchemy import Connection
 
 from contracts.errors import StoreUnavailable
-from store.shortcut import Shortcut, Single
+from store.engine import RunSingle
+from store.shortcut import Shortcut
 
-__all__ = ["GroupCommit", "RunSingle", "Transact", "Writer"]
+__all__ = ["GroupCommit", "Transact", "Writer"]
 
 I = TypeVar("I")  # noqa: E741 - the item
 R = TypeVar("R")
@@ -39,12 +40,6 @@ class Transact(Protocol):
     """Runs a work in one transaction; see ``store.engine``."""
 
     async def __call__(self, work: Callable[[Connection], T]) -> T: ...
-
-
-class RunSingle(Protocol):
-    """Runs one statement as a transaction of its own; see ``store.engine``."""
-
-    async def __call__(self, statement: Single) -> Sequence[Any] | None: ...
 
 
 class _Job:
@@ -83,9 +78,11 @@ class Writer:
         writers: int = 1,
         most: int = MOST_PER_TRANSACTION,
         single: RunSingle | None = None,
+        writing: bool = True,
     ) -> None:
         self._transact = transact
         self._single = single
+        self._writing = writing
         self._writers = writers
         self._most = most
         self._pending: deque[_Job] = deque()
@@ -166,7 +163,7 @@ class Writer:
         statement = shortcut.statement(items)
         if statement is None:
             return None
-        rows = await self._single(statement)
+        rows = await self._single(statement, writing=self._writing)
         return None if rows is None else [_one_each(shortcut.results, items, shortcut.results(items, rows))]
 
 

@@ -95,6 +95,7 @@ class SimulatedEngine:
 
     dialect = "sqlite"
     writers = 1
+    single = None
 
     def __init__(self, place: Place, inner: InlineEngine, committed: Callable[[Place], None]) -> None:
         self._place = place
