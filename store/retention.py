@@ -23,7 +23,7 @@ from store.database import Database
 from store.shelves import SHELVES, Batch, Runs, Shelf, drop_runs, forget_requests
 from store.tables import partitions, purged, runs
 
-__all__ = ["KEYS_KEPT", "Due", "Retention", "Swept", "due"]
+__all__ = ["KEYS_KEPT", "Due", "Retention", "Swept"]
 
 KEYS_KEPT = 7 * 86_400.0  # s: how long an idempotency key is remembered at least
 _BATCH = 500
@@ -88,6 +88,23 @@ class Retention:
         swept.requests = await self._forget_requests(older_than or 0.0)
         return swept
 
+    async def due(self, older_than: float) -> Due:
+        """What a sweep would take now. Raises StoreUnavailable."""
+        return await self._database.read(partial(self._count, older_than))
+
+    def _count(self, older_than: float, conn: Connection) -> Due:
+        before = self._clock() - older_than
+        counts = {"run": sum(Runs(partition).count(conn, before) for partition in _partitions(conn))}
+        counts |= {shelf.kind: shelf.count(conn, self._before(shelf, older_than)) for shelf in SHELVES}
+        oldest = conn.execute(select(func.min(runs.c.ended_at))).scalar_one()
+        gone = conn.execute(select(func.count()).select_from(purged)).scalar_one()
+        return Due(counts, oldest, gone)
+
+    def _before(self, shelf: Shelf, older_than: float) -> float:
+        """What is older than this is old enough to leave that shelf."""
+        kept = max(older_than, self._inbox_at_least) if shelf.kind == "reaction" else older_than
+        return self._clock() - kept
+
     async def _sweep_runs(self, older_than: float, swept: Swept) -> None:
         before = self._clock() - older_than
         for partition in await self._database.read(_partitions):
@@ -106,8 +123,7 @@ class Retention:
                 await self._rest(began)
 
     async def _sweep_shelf(self, shelf: Shelf, older_than: float, swept: Swept) -> None:
-        kept = max(older_than, self._inbox_at_least) if shelf.kind == "reaction" else older_than
-        before = self._clock() - kept
+        before = self._before(shelf, older_than)
         after: float | None = None
         while True:
             began = time.monotonic()
@@ -144,18 +160,6 @@ class Retention:
 
     async def _rest(self, began: float) -> None:
         await self._sleep((time.monotonic() - began) * self._idle)
-
-
-def due(conn: Connection, now: float, older_than: float, inbox_at_least: float = 0.0) -> Due:
-    """What a sweep would take now."""
-    before = now - older_than
-    counts = {"run": sum(Runs(partition).count(conn, before) for partition in _partitions(conn))}
-    for shelf in SHELVES:
-        kept = max(older_than, inbox_at_least) if shelf.kind == "reaction" else older_than
-        counts[shelf.kind] = shelf.count(conn, now - kept)
-    oldest = conn.execute(select(func.min(runs.c.ended_at))).scalar_one()
-    before_that = conn.execute(select(func.count()).select_from(purged)).scalar_one()
-    return Due(counts, oldest, before_that)
 
 
 def _partitions(conn: Connection) -> list[int]:

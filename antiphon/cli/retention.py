@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +17,7 @@ from antiphon.settings import Settings
 from contracts.envelope import timestamp
 from contracts.errors import ConfigurationError
 from store.database import Database
-from store.retention import KEYS_KEPT, Due, due
+from store.retention import KEYS_KEPT, Due
 
 __all__ = ["retention"]
 
@@ -59,7 +58,7 @@ def run(older_than: str | None, archive: Path | None, dry_run: bool, as_json: bo
 
     async def sweep(database: Database) -> dict[str, Any]:
         if dry_run:
-            found = await _due(settings, database, age)
+            found = await retention_of(settings, database, archive_of(settings)).due(age)
             return {"dry_run": True, "older_than_s": age, "purged": found.counts, "requests": 0, "files": []}
         swept = await retention_of(settings, database, archive_of(settings)).sweep(age)
         return {
@@ -94,7 +93,8 @@ def show(older_than: str | None, archive: Path | None, as_json: bool) -> None:
     age = settings.retention_seconds
 
     async def look(database: Database) -> Due:
-        return await _due(settings, database, age if age is not None else float("inf"))
+        found = retention_of(settings, database, archive_of(settings))
+        return await found.due(age if age is not None else float("inf"))
 
     found = asyncio.run(_with_store(settings, look))
     files, size = archive_of(settings).size()
@@ -120,11 +120,6 @@ def show(older_than: str | None, archive: Path | None, as_json: bool) -> None:
         click.echo(f"the oldest ended run ended at {timestamp(found.oldest_end)}")
     click.echo(f"purged so far: {found.purged_before} runs")
     click.echo(f"archive: {files} files, {size} bytes in {settings.archive_folder}")
-
-
-async def _due(settings: Settings, database: Database, age: float) -> Due:
-    now, kept = time.time(), settings.freshness_seconds
-    return await database.read(lambda conn: due(conn, now, age, kept))
 
 
 async def _with_store(settings: Settings, work: Callable[[Database], Awaitable[Any]]) -> Any:

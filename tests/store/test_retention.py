@@ -14,7 +14,7 @@ import pytest
 from contracts.errors import ArchiveFailed
 from store.archive import Archive
 from store.database import Database
-from store.retention import KEYS_KEPT, Retention, due
+from store.retention import KEYS_KEPT, Retention
 from tests.store.old_rows import (
     DAY,
     NOW,
@@ -115,8 +115,9 @@ async def test_what_is_open_stays_with_all_that_is_its(store: Database, tmp_path
         {**early, "run_id": "soon", "at": NOW - DAY},
         {**early, "run_id": "open", "at": NOW - 10 * DAY},
     )
-    counted = await store.read(lambda conn: due(conn, NOW, WEEK))
-    swept = await retention_of(store, archive_in(tmp_path), batch=1).sweep(WEEK)
+    retention = retention_of(store, archive_in(tmp_path), batch=1)
+    counted = await retention.due(WEEK)
+    swept = await retention.sweep(WEEK)
     assert swept.purged == counted.counts == dict.fromkeys(counted.counts, 1) | {"run": 2}
     assert await ids(store, "runs") == {"open", "young", "child"}
     assert await ids(store, "events") == {"e-open", "e-young", "e-new"}
