@@ -13,6 +13,7 @@ import orjson
 from antiphon.app import App, load_app
 from antiphon.broker import Login, Logins, Management, Plan, difference, plan_of
 from antiphon.broker.script import script
+from antiphon.cli.chosen import chosen_app
 from antiphon.settings import Settings
 from antiphon.tls import tls_context
 from bus.addresses import addresses
@@ -163,9 +164,7 @@ def _say(changes: Iterable[str], left_over: Iterable[str], told: Iterable[Login]
 
 
 def _loaded(settings: Settings) -> App:
-    if settings.app is None:
-        raise ConfigurationError("no app: write 'antiphon broker plan module:attribute', or set ANTIPHON_APP")
-    return load_app(settings.app)
+    return load_app(chosen_app(settings, "broker plan"))
 
 
 def _plan(settings: Settings, vhost: str | None, may: Sequence[str]) -> Plan:

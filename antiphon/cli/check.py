@@ -7,6 +7,7 @@ import orjson
 
 from antiphon.app import load_app
 from antiphon.checking import CODES, check_app, passes
+from antiphon.cli.chosen import chosen_app
 from antiphon.mapping import system_map
 from antiphon.settings import Settings
 from contracts.errors import ConfigurationError
@@ -30,9 +31,7 @@ def check(app: str | None, as_json: bool, strict: bool, explain: str | None) -> 
         click.echo(_explained(explain))
         return
     settings = Settings.load(app=app)
-    if settings.app is None:
-        raise ConfigurationError("no app: write 'antiphon check module:attribute', or set ANTIPHON_APP")
-    loaded = load_app(settings.app)
+    loaded = load_app(chosen_app(settings, "check"))
     findings = check_app(loaded)
     ok = passes(findings, strict=strict)
     if as_json:

@@ -12,6 +12,7 @@ import click
 import orjson
 
 from antiphon.app import App, load_app
+from antiphon.cli.chosen import chosen_app
 from antiphon.moving import Moved, Version, ids_of, move_runs, settled, versions_of
 from antiphon.rooms import open_bus, open_store
 from antiphon.settings import Settings
@@ -175,9 +176,7 @@ async def _work(
 
 def _load(app: str | None, workspace: str | None = None) -> tuple[Settings, App]:
     settings = Settings.load(app=app, workspace=workspace)
-    if settings.app is None:
-        raise ConfigurationError("no app: write 'antiphon flows list module:attribute', or set ANTIPHON_APP")
-    return settings, load_app(settings.app)
+    return settings, load_app(chosen_app(settings, "flows list"))
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ import click
 import orjson
 
 from antiphon.app import load_app
+from antiphon.cli.chosen import chosen_app
 from antiphon.keys import OPERATOR, ROLES, KeyMaker, role_of
 from antiphon.settings import Settings
 from contracts.errors import ConfigurationError, InvalidFlow
@@ -55,11 +56,10 @@ def init(app: str | None, folder: Path | None, as_json: bool) -> None:
     """Make every key that an app needs and that is not there: for gateway, orchestrator, reactors, each
     service, and an operator at a terminal."""
     settings = Settings.load(app=app)
-    if settings.app is None:
-        raise ConfigurationError("no app: write 'antiphon keys init module:attribute', or set ANTIPHON_APP")
+    where = chosen_app(settings, "keys init")
     maker = KeyMaker(folder or settings.keys_folder)
     names = ["gateway", "orchestrator", "reactors", OPERATOR]
-    names += [service.name for service in load_app(settings.app).services]
+    names += [service.name for service in load_app(where).services]
     _tell([maker.ensure(name, ROLES[role_of(name)](name)) for name in names], as_json)
 
 

@@ -6,9 +6,9 @@ import click
 import orjson
 
 from antiphon.app import load_app
+from antiphon.cli.chosen import chosen_app
 from antiphon.mapping import asyncapi, mermaid, system_map, text
 from antiphon.settings import Settings
-from contracts.errors import ConfigurationError
 
 __all__ = ["map_"]
 
@@ -28,9 +28,7 @@ __all__ = ["map_"]
 def map_(app: str | None, form: str, app_version: str) -> None:
     """Draw flows, events, reactors, services and contracts; nothing is started."""
     settings = Settings.load(app=app)
-    if settings.app is None:
-        raise ConfigurationError("no app: write 'antiphon map module:attribute', or set ANTIPHON_APP")
-    loaded = load_app(settings.app)
+    loaded = load_app(chosen_app(settings, "map"))
     match form:
         case "json" | "asyncapi":
             document = system_map(loaded) if form == "json" else asyncapi(loaded, version=app_version)

@@ -9,11 +9,11 @@ import click
 
 from antiphon import logs
 from antiphon.app import load_app
+from antiphon.cli.chosen import chosen_app
 from antiphon.loop import run
 from antiphon.process import Role, run_process
 from antiphon.roles import Address
 from antiphon.settings import Settings
-from contracts.errors import ConfigurationError
 
 __all__ = ["gateway", "orchestrator", "reactors", "service", "up"]
 
@@ -71,11 +71,10 @@ def service(app: str, name: str | None) -> None:
 
 def _run(role: Role, app: str | None, *, service: str | None = None, **overrides: Any) -> None:
     settings = Settings.load(app=app, **overrides)
-    if settings.app is None:
-        raise ConfigurationError("no app: write 'antiphon up module:attribute', or set ANTIPHON_APP")
+    where = chosen_app(settings, "up")
     form = settings.log_format
     logs.configure(settings.log_level, form, role=role)
-    loaded = load_app(settings.app)
+    loaded = load_app(where)
 
     def on_ready(address: Address | None) -> None:
         if address is None:

@@ -15,11 +15,11 @@ from typing import Any
 import click
 import orjson
 
+from antiphon.cli.chosen import chosen_app
 from antiphon.settings import Settings
 from antiphon.testing import FAULTS, Fault, Outcome, find_simulation, narrow, play_in_parallel
 from antiphon.testing.chance import MEANING, faults_named
 from antiphon.testing.ranges import seeds_named
-from contracts.errors import ConfigurationError
 
 __all__ = ["simulate"]
 
@@ -93,9 +93,7 @@ def simulate(
     Exit code 0: every promise held. 1: one was broken; the seed, its story and how to play it again are
     printed. 2: it could not be played.
     """
-    where = Settings.load(app=app).app
-    if where is None:
-        raise ConfigurationError("no app: write 'antiphon simulate module:attribute', or set ANTIPHON_APP")
+    where = chosen_app(Settings.load(app=app), "simulate")
     seeds, chosen = seeds_named(wanted), faults_named(faults)
     simulation = find_simulation(where)  # what is wrong with it is said here, and not by each process
     began = time.monotonic()
