@@ -84,9 +84,17 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         unavailable(reason)
 
 
+CONFIGURE = structlog.configure
+
+
 @pytest.fixture(autouse=True)
-def logs_as_they_were() -> Iterator[None]:
+def logs_as_they_were(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A test that configures the log leaves it to the next one as it was, whichever that is."""
+    # A module's logger that was cached once would keep the configuration of that test for all others.
+    uncached = {"cache_logger_on_first_use": False}
+    monkeypatch.setattr(
+        structlog, "configure", lambda *args, **kwargs: CONFIGURE(*args, **{**kwargs, **uncached})
+    )
     loggers = [logging.getLogger(name) for name in ("", "uvicorn", "uvicorn.error", "uvicorn.access")]
     before = [(logger, logger.level, logger.propagate) for logger in loggers]
     config = structlog.get_config()
@@ -94,7 +102,7 @@ def logs_as_they_were() -> Iterator[None]:
     for logger, level, propagate in before:
         logger.setLevel(level)
         logger.propagate = propagate
-    structlog.configure(**config)
+    CONFIGURE(**config)
 
 
 @pytest.fixture(scope="session")
