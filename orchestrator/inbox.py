@@ -67,6 +67,8 @@ class Inbox:
     def __init__(self) -> None:
         self._arrivals: deque[Arrival] = deque()
         self._published: list[int] = []
+        self._flush: asyncio.TimerHandle | None = None
+        self._overdue = False  # whether what was published has waited long enough
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
 
@@ -81,29 +83,36 @@ class Inbox:
         self._wake.set()
 
     def published(self, positions: Sequence[int]) -> None:
-        """Outbox rows that can go with the next commit."""
+        """Outbox rows that can go with the next commit, or by themselves when there is none for a while."""
         self._published.extend(positions)
+        if positions and self._flush is None:
+            self._flush = asyncio.get_running_loop().call_later(_FLUSH, self._let_go)
 
     def again(self, arrivals: Sequence[Arrival], published: Sequence[int]) -> None:
         """Put back what could not be committed, in its order."""
         self._arrivals.extendleft(reversed(arrivals))
-        self._published.extend(published)
+        self.published(published)
         self._wake.set()
 
-    async def take(self, most: int) -> tuple[list[Arrival], list[int]]:
-        """The next batch: at least one arrival, or positions that have waited long enough."""
-        while not self._arrivals:
+    def _let_go(self) -> None:
+        self._flush = None
+        if self._published:
+            self._overdue = True
+            self._wake.set()
+
+    async def ready(self) -> None:
+        """Return once there is a batch: at least one arrival, or positions that have waited long enough."""
+        while not (self._arrivals or self._overdue):
             self._wake.clear()
             self._idle.set()
-            try:
-                async with asyncio.timeout(_FLUSH):
-                    await self._wake.wait()
-            except TimeoutError:
-                if self._published:
-                    break
+            await self._wake.wait()
         self._idle.clear()
+
+    def take(self, most: int) -> tuple[list[Arrival], list[int]]:
+        """The next batch, once it is ready."""
         batch = [self._arrivals.popleft() for _ in range(min(most, len(self._arrivals)))]
         published, self._published = self._published, []
+        self._overdue = False
         return batch, published
 
     async def idle(self, done: Callable[[], bool], limit: float) -> None:

@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import structlog
 
-from bus.port import Bus, Delivery, Outgoing, Subscription
+from bus.port import Delivery, Outgoing, Subscription
 from contracts.crash import reached
 from contracts.errors import BusError, Fenced, MalformedMessage, StoreError
 from orchestrator import wire
-from orchestrator.announcer import Announcer
 from orchestrator.batch import Batch
-from orchestrator.catalog import Catalog
-from orchestrator.clock import StoreClock
-from orchestrator.executor import Executor
+from orchestrator.beat import Share
 from orchestrator.happenings import (
     Happening,
     OwnerChanged,
@@ -30,39 +26,21 @@ from orchestrator.happenings import (
 )
 from orchestrator.inbox import Arrival, Inbox, refusal
 from orchestrator.instead import instead_of
-from orchestrator.journal import Commit, Journal, Knowledge, Question
-from orchestrator.proofs import Proofs
+from orchestrator.journal import Commit, Knowledge, Question
 from orchestrator.reconciler import Reconciler
 from orchestrator.relay import Relay
 from orchestrator.room import forget
 from orchestrator.run import Run
+from orchestrator.shop import Shop
 from orchestrator.timers import Timers
-from orchestrator.turn import Rules
 
-__all__ = ["Partition", "Shop"]
+__all__ = ["Partition"]
 
 log = structlog.get_logger(__name__)
 
 _MOST_IN_MEMORY = 2_000  # runs that are not at work here; those at work always are
 _RETRY_PAUSE = 0.25
 _OTHER_VERSION_PAUSE = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Shop:
-    """What the partitions of one process share."""
-
-    bus: Bus
-    journal: Journal
-    proofs: Proofs
-    catalog: Catalog
-    rules: Rules
-    executor: Executor
-    announcer: Announcer
-    clock: StoreClock
-    valid: Callable[[], bool]  # whether the leases certainly hold
-    partitions: int
-    prefetch: int
 
 
 class Partition:
@@ -159,36 +137,43 @@ class Partition:
     async def _work(self) -> None:
         while True:
             await self._relay.room()  # neither memory nor the outbox grows while the broker takes nothing
-            arrivals, published = await self._inbox.take(self._shop.prefetch)
-            try:
+            await self._inbox.ready()
+            async with self._shop.beat.join() as share:
+                arrivals, published = self._inbox.take(self._shop.prefetch)
                 try:
-                    await self._turn(arrivals, published)
-                except (StoreError, BusError):
-                    raise
-                except Exception:
-                    # One batch must not end the partition. Message by message, the bad one shows.
-                    log.exception("batch_failed", partition=self.number, size=len(arrivals))
-                    self._inbox.published(published)
-                    published = []  # put back, and not a second time when the store goes away below
-                    for arrival in arrivals:
-                        await self._alone(arrival)
-            except Fenced as fenced:
-                log.warning("fenced", partition=self.number, epoch=self.epoch, reason=str(fenced))
-                self.fenced.set()
-                return
-            except (StoreError, BusError) as error:
-                log.warning("batch_postponed", partition=self.number, error=str(error))
-                await asyncio.sleep(_RETRY_PAUSE)
-                self._inbox.again(arrivals, published)
+                    await self._take(arrivals, published, share)
+                except Fenced as fenced:
+                    log.warning("fenced", partition=self.number, epoch=self.epoch, reason=str(fenced))
+                    self.fenced.set()
+                    return
+                except (StoreError, BusError) as error:
+                    log.warning("batch_postponed", partition=self.number, error=str(error))
+                    share.leave()
+                    await asyncio.sleep(_RETRY_PAUSE)
+                    self._inbox.again(arrivals, published)
 
-    async def _alone(self, arrival: Arrival) -> None:
+    async def _take(self, arrivals: Sequence[Arrival], published: list[int], share: Share) -> None:
+        try:
+            await self._turn(arrivals, published, share)
+        except (StoreError, BusError):
+            raise
+        except Exception:
+            # One batch must not end the partition. Message by message, the bad one shows.
+            log.exception("batch_failed", partition=self.number, size=len(arrivals))
+            self._inbox.published(published)
+            published.clear()  # put back, and not a second time when the store goes away below
+            share.leave()
+            for arrival in arrivals:
+                await self._alone(arrival, share)
+
+    async def _alone(self, arrival: Arrival, share: Share) -> None:
         """Take one arrival by itself; one that can't be taken ends where somebody sees it.
 
         What was taken before is known by its mark or by its run's state, so the whole batch may be
         tried again when the store or the bus goes away meanwhile. Raises StoreError and BusError.
         """
         try:
-            await self._turn([arrival], [])
+            await self._turn([arrival], [], share)
         except (StoreError, BusError):
             raise
         except Exception as error:
@@ -197,7 +182,7 @@ class Partition:
                 commit = Commit(self.number, self.epoch, next(self._commits))
                 unfit = MalformedMessage(f"it can't be taken: {type(error).__name__}: {error}")
                 commit.refused.append(refusal(arrival.delivery, unfit, self._shop.clock(), workspace=""))
-                await self._commit(commit)
+                await self._commit(commit, share)
                 reached("orchestrator.partition.refused.before")
                 await self._subscription.ack([arrival.delivery])
                 reached("orchestrator.partition.refused.after")
@@ -205,7 +190,7 @@ class Partition:
                 self._inbox.happened(arrival.run_id, happening)
             # Else the run itself can't be read or written: the reconciler lists it for as long as that is so.
 
-    async def _turn(self, arrivals: Sequence[Arrival], published: Sequence[int]) -> None:
+    async def _turn(self, arrivals: Sequence[Arrival], published: Sequence[int], share: Share) -> None:
         commit = Commit(self.number, self.epoch, next(self._commits))
         commit.published.extend(published)
         happenings: list[tuple[Arrival, str, Happening]] = []
@@ -218,13 +203,15 @@ class Partition:
         batch, taken = await self._prepare(commit, happenings)
         try:
             later = self._decide(batch, happenings, taken)
-            await self._commit(batch.finish())
+            await self._commit(batch.finish(), share)
         except BaseException:
             # In memory these runs are ahead of the journal now.
             for run_id in batch.changes:
                 self._runs.pop(run_id, None)
             raise
-        await self._settle(batch, [arrival.delivery for arrival in arrivals if arrival.delivery], later)
+        await self._settle(
+            batch, [arrival.delivery for arrival in arrivals if arrival.delivery], later, share
+        )
 
     async def _prepare(
         self, commit: Commit, happenings: Sequence[tuple[Arrival, str, Happening]]
@@ -283,10 +270,11 @@ class Partition:
                 later.append(arrival.delivery)
         return later
 
-    async def _commit(self, commit: Commit) -> None:
+    async def _commit(self, commit: Commit, share: Share) -> None:
         """Commit, and again for as long as the store does not say; what was decided stays decided."""
         while not commit.empty:
-            await self._wait_for_the_lease()
+            await self._wait_for_the_lease(share)
+            await share.decided()
             try:
                 reached("orchestrator.partition.commit.before")
                 await self._shop.journal.commit(commit)
@@ -296,9 +284,12 @@ class Partition:
                 raise
             except StoreError as error:
                 log.warning("commit_unanswered", partition=self.number, commit=commit.id, error=str(error))
+                share.leave()
                 await asyncio.sleep(_RETRY_PAUSE)
 
-    async def _settle(self, batch: Batch, deliveries: Sequence[Delivery], later: Sequence[Delivery]) -> None:
+    async def _settle(
+        self, batch: Batch, deliveries: Sequence[Delivery], later: Sequence[Delivery], share: Share
+    ) -> None:
         """All of this is after the commit; a crash from here on repeats it, and repeats are harmless."""
         shop = self._shop
         changes = batch.changes.values()
@@ -319,6 +310,7 @@ class Partition:
             for run_id, place in batch.in_line:
                 shop.executor.stand_in_line(run_id, place, self._inbox.happened)
         forget(self._runs, batch.changes, _MOST_IN_MEMORY)
+        share.leave()
         if later:
             queue = wire.partition_queue(self.number).name
             reached("orchestrator.partition.later.before")
@@ -331,7 +323,8 @@ class Partition:
             await self._subscription.ack(deliveries)
             reached("orchestrator.partition.ack.after")
 
-    async def _wait_for_the_lease(self) -> None:
+    async def _wait_for_the_lease(self, share: Share) -> None:
         """Commit nothing while the lease may have ended; a newer owner fences this one for good."""
-        while not self._shop.valid():  # noqa: ASYNC110 - told by the monotonic clock, which wakes nobody
+        while not self._shop.valid():
+            share.leave()
             await asyncio.sleep(_RETRY_PAUSE)

@@ -15,6 +15,7 @@ from contracts.errors import AntiphonError
 from contracts.upcasting import Upcasters
 from orchestrator import wire
 from orchestrator.announcer import Announcer
+from orchestrator.beat import Beat
 from orchestrator.catalog import Catalog
 from orchestrator.clock import StoreClock
 from orchestrator.correlator import Correlator, event_queues
@@ -23,8 +24,9 @@ from orchestrator.flow import Flow
 from orchestrator.journal import Journal
 from orchestrator.keeper import LeaseKeeper
 from orchestrator.leases import Round, make_partitions
-from orchestrator.partition import Partition, Shop
+from orchestrator.partition import Partition
 from orchestrator.proofs import Proofs
+from orchestrator.shop import Shop
 from orchestrator.turn import Rules
 from store.database import Database
 from store.live.port import Live
@@ -95,6 +97,7 @@ class Orchestrator:
             executor=self._executor,
             announcer=self._announcer,
             clock=self._clock,
+            beat=Beat(),
             valid=self._keeper.valid,
             partitions=partitions,
             prefetch=prefetch,

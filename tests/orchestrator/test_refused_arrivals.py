@@ -11,6 +11,7 @@ import pytest
 import orchestrator.journal as journal
 from bus.port import Delivery, Message
 from contracts.errors import StoreUnavailable, Terminal
+from orchestrator.beat import Beat, Share
 from orchestrator.context import StepContext
 from orchestrator.happenings import NotTaken, OwnerChanged, StepFailed, TimerFired
 from orchestrator.inbox import Arrival
@@ -137,7 +138,7 @@ class _Tried(Partition):
         self.turns = list(turns)
         self.given: list[list[int]] = []
 
-    async def _turn(self, arrivals: Any, published: Any) -> None:
+    async def _turn(self, arrivals: Any, published: Any, share: Share) -> None:
         self.given.append(list(published))
         error = self.turns.pop(0) if self.turns else None
         if error is not None:
@@ -147,7 +148,7 @@ class _Tried(Partition):
 def shop(**more: Any) -> Any:
     """A shop with nothing in it but what is named."""
     nobody = dict.fromkeys(("bus", "journal", "proofs", "catalog"))
-    empty = {**nobody, "clock": lambda: 0.0, "prefetch": 10, "valid": lambda: True}
+    empty = {**nobody, "clock": lambda: 0.0, "prefetch": 10, "valid": lambda: True, "beat": Beat()}
     return SimpleNamespace(**{**empty, "executor": SimpleNamespace(works_on=None), **more})
 
 
@@ -181,6 +182,8 @@ async def test_a_refusal_is_not_committed_while_the_lease_may_have_ended() -> No
     tried = _Tried(shop(journal=Kept(), valid=lambda: valid.pop(0)), ValueError("bad"))
     tried._subscription = Acks()  # type: ignore[assignment]
     message = Message("m1", b"{}")
-    await tried._alone(Arrival(delivery=Delivery(message, "partition.0", "", "0", 0, None)))
+    arrival = Arrival(delivery=Delivery(message, "partition.0", "", "0", 0, None))
+    async with tried._shop.beat.join() as share:
+        await tried._alone(arrival, share)
     assert committed == [0]
     assert len(acked) == 1

@@ -1,0 +1,109 @@
+"""The beat of one process: its partitions take their turns together, so that their commits are one.
+
+Each partition could go at its own pace. A shared commit would then hold whoever happened to wait for it: one
+or two happenings each, of half of the partitions. In step, all that came to any of them since the last beat
+is one question and one commit. Only the number of commits depends on it: whoever is held up (by a store that
+does not answer, by a lease that may have ended) leaves the beat, and the others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+__all__ = ["Beat", "Share"]
+
+
+class Beat:
+    """Shared by the partitions of a process."""
+
+    def __init__(self) -> None:
+        self._waiting: list[asyncio.Future[None]] = []  # for the next beat
+        self._inside = 0
+        self._deciding = 0  # of those inside
+        self._decided: list[asyncio.Future[None]] = []
+        self._called = False
+
+    def join(self) -> Share:
+        """A share in the next beat: ``async with`` it for a turn."""
+        return Share(self)
+
+    async def enter(self) -> None:
+        """Wait for the next beat, which is at once when none is under way."""
+        come: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(come)
+        self._call()
+        try:
+            await come
+        except asyncio.CancelledError:
+            if come.cancelled():
+                self._waiting.remove(come)
+            else:
+                self.leave(deciding=True)
+            raise
+
+    async def decided(self) -> None:
+        """Return once everybody inside has decided or left, so that all commit at the same moment."""
+        self._deciding -= 1
+        if self._deciding:
+            come: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._decided.append(come)
+            await come
+        else:
+            self._go_on()
+
+    def leave(self, *, deciding: bool) -> None:
+        """A turn is over; the last one calls the next beat."""
+        self._inside -= 1
+        if deciding:
+            self._deciding -= 1
+            if not self._deciding:
+                self._go_on()
+        self._call()
+
+    def _call(self) -> None:
+        if not (self._inside or self._called) and self._waiting:
+            self._called = True  # in the loop's next turn: whoever is woken in this one comes with it
+            asyncio.get_running_loop().call_soon(self._begin)
+
+    def _begin(self) -> None:
+        self._called = False
+        coming = [come for come in self._waiting if not come.done()]
+        self._inside = self._deciding = len(coming)
+        self._waiting.clear()
+        for come in coming:
+            come.set_result(None)
+
+    def _go_on(self) -> None:
+        for come in self._decided:
+            if not come.done():
+                come.set_result(None)
+        self._decided.clear()
+
+
+class Share:
+    """One partition's turn in a beat."""
+
+    def __init__(self, beat: Beat) -> None:
+        self._beat = beat
+        self._inside = self._deciding = False
+
+    async def __aenter__(self) -> Share:
+        await self._beat.enter()
+        self._inside = self._deciding = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.leave()
+
+    async def decided(self) -> None:
+        """See ``Beat.decided``; nothing where this share has decided before, or left."""
+        if self._deciding:
+            self._deciding = False
+            await self._beat.decided()
+
+    def leave(self) -> None:
+        """Let the others go on without this turn, however long it may still take."""
+        if self._inside:
+            self._inside = False
+            self._beat.leave(deciding=self._deciding)
+            self._deciding = False

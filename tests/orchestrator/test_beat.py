@@ -1,0 +1,153 @@
+"""The beat: partitions that take their turns together, and none that holds up the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from orchestrator.beat import Beat, Share
+
+Act = Callable[[Share], Awaitable[None]]
+
+
+class Band:
+    """Partitions that note what they do."""
+
+    def __init__(self) -> None:
+        self.beat = Beat()
+        self.notes: list[str] = []
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+
+    def play(self, name: str, act: Act | None = None) -> None:
+        """Take one turn: come, think, decide, commit."""
+
+        async def turn() -> None:
+            async with self.beat.join() as share:
+                self.notes.append(f"{name} comes")
+                if act is not None:
+                    await act(share)
+                await share.decided()
+                self.notes.append(f"{name} commits")
+
+        self.tasks[name] = asyncio.create_task(turn())
+
+    async def rest(self) -> None:
+        """Until nothing moves any more."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+def band() -> Band:
+    return Band()
+
+
+async def test_a_turn_alone_is_at_once(band: Band) -> None:
+    """Nobody else is waited for."""
+    band.play("a")
+    await band.tasks["a"]
+    assert band.notes == ["a comes", "a commits"]
+
+
+async def test_those_who_come_together_commit_together(band: Band) -> None:
+    """Who decides at once waits for who must ask first."""
+    asked = asyncio.Event()
+
+    async def ask(share: Share) -> None:
+        await asked.wait()
+
+    band.play("a")
+    band.play("b", ask)
+    await band.rest()
+    assert band.notes == ["a comes", "b comes"]
+    asked.set()
+    await band.rest()
+    assert sorted(band.notes[2:]) == ["a commits", "b commits"]
+
+
+async def test_who_comes_late_is_in_the_next(band: Band) -> None:
+    """And it begins when everybody of this one is through."""
+    asked = asyncio.Event()
+
+    async def ask(share: Share) -> None:
+        await asked.wait()
+
+    band.play("a", ask)
+    await band.rest()
+    band.play("b")
+    band.play("c")
+    await band.rest()
+    assert band.notes == ["a comes"]
+    asked.set()
+    await band.rest()
+    assert band.notes[:4] == ["a comes", "a commits", "b comes", "c comes"]
+    assert sorted(band.notes[4:]) == ["b commits", "c commits"]
+
+
+@pytest.mark.parametrize("how", ["leaves", "raises", "is cancelled"])
+async def test_who_is_held_up_holds_up_nobody(band: Band, how: str) -> None:
+    """Neither those who wait for it to decide, nor those who wait for the next beat."""
+    for_ever = asyncio.Event()
+
+    async def be_held_up(share: Share) -> None:
+        if how == "raises":
+            raise ValueError("no")
+        if how == "leaves":
+            share.leave()
+        await for_ever.wait()
+
+    band.play("a")
+    band.play("b", be_held_up)
+    await band.rest()
+    if how == "is cancelled":
+        assert band.notes == ["a comes", "b comes"]
+        band.tasks["b"].cancel()
+        await band.rest()
+    assert band.notes == ["a comes", "b comes", "a commits"]
+    band.play("c")
+    await band.tasks["c"]
+    assert band.notes[3:] == ["c comes", "c commits"]
+    band.tasks["b"].cancel()
+    await asyncio.wait([band.tasks["b"]])
+
+
+async def test_who_left_may_still_decide(band: Band) -> None:
+    """It commits when it can, beside the beat, and is not counted twice."""
+
+    async def leave(share: Share) -> None:
+        share.leave()
+        share.leave()
+
+    band.play("a", leave)
+    await band.tasks["a"]
+    band.play("b")
+    band.play("c")
+    await asyncio.gather(band.tasks["b"], band.tasks["c"])
+    assert band.notes[:2] == ["a comes", "a commits"]
+    assert sorted(band.notes[2:]) == ["b comes", "b commits", "c comes", "c commits"]
+
+
+async def test_who_gives_up_waiting_is_not_waited_for(band: Band) -> None:
+    """Cancelled before the beat, or in the very moment in which it begins."""
+    asked = asyncio.Event()
+
+    async def ask(share: Share) -> None:
+        await asked.wait()
+
+    band.play("a", ask)
+    await band.rest()
+    band.play("b")
+    band.play("c")
+    await band.rest()
+    band.tasks["b"].cancel()
+    asked.set()
+    await band.tasks["a"]
+    while not band.beat._inside:  # the next beat has been called
+        await asyncio.sleep(0)
+    band.tasks["c"].cancel()
+    await band.rest()
+    band.play("d")
+    await band.tasks["d"]
+    assert band.notes[-2:] == ["d comes", "d commits"]
