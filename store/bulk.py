@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Row, Table
 
 from contracts.errors import ConfigurationError
 from store import statements
+from store.packing import packed
 from store.shortcut import Single
 
 __all__ = [
@@ -145,7 +146,7 @@ class Together:
         elif self._parts:
             arrays = self._arrays()
             text = statements.together(self._texts(), tuple(map(len, arrays)))
-            connection.exec_driver_sql(text, tuple(itertools.chain.from_iterable(arrays)))
+            connection.exec_driver_sql(*packed(text, list(itertools.chain.from_iterable(arrays))))
 
     def single(self, table: Table, rows: Sequence[Values], *, same: Sequence[str], mark: str) -> Single:
         """All of it as one statement of PostgreSQL that fails unless ``rows`` of ``table`` are as expected.
@@ -155,7 +156,7 @@ class Together:
         """
         arrays = self._arrays()
         text = statements.fenced(table, tuple(same), mark, self._texts(), tuple(map(len, arrays)))
-        return Single(text, (*_arrays(list(rows)), *itertools.chain.from_iterable(arrays)))
+        return Single(*packed(text, [*_arrays(list(rows)), *itertools.chain.from_iterable(arrays)]))
 
     def _texts(self) -> Names:
         return tuple([sql for sql, _ in self._parts])
@@ -176,7 +177,7 @@ def ask_together(*asked: tuple[Table, Sequence[str], Sequence[Values]]) -> Singl
         else tuple([[] for _ in by])
         for _, by, keys in asked
     ]
-    return Single(text, tuple(itertools.chain.from_iterable(arrays)))
+    return Single(*packed(text, list(itertools.chain.from_iterable(arrays))))
 
 
 def answers_of(questions: int, rows: Sequence[Any]) -> list[list[dict[str, Any]]]:
@@ -214,13 +215,13 @@ def _update(
 
 def _execute(connection: Connection, sql: str, values: list[Values]) -> int:
     if connection.dialect.name == "postgresql":
-        return connection.exec_driver_sql(sql, _arrays(values)).rowcount
+        return connection.exec_driver_sql(*packed(sql, _arrays(values))).rowcount
     return connection.exec_driver_sql(sql, values).rowcount
 
 
 def _fetch(connection: Connection, sql: str, values: list[Values]) -> list[Row[Any]]:
     if connection.dialect.name == "postgresql":
-        return list(connection.exec_driver_sql(sql, _arrays(values)).all())
+        return list(connection.exec_driver_sql(*packed(sql, _arrays(values))).all())
     # sqlite3 returns no rows from an executemany.
     found: list[Row[Any]] = []
     for row in values:

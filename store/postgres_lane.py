@@ -25,6 +25,11 @@ _BROKEN = (
 )
 
 
+# Every statement here names its rows by key. As long as a table is young the planner has no idea of its size,
+# takes reading all of it for the cheapest way, and keeps to that until the table is analyzed.
+_BY_KEY = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+
+
 class LaneLost(Exception):
     """Raised when the connection broke under a statement: whether it took effect is unknown."""
 
@@ -71,6 +76,7 @@ class Lane:
         driver: asyncpg.Connection[Any] | None = pooled.driver_connection
         if driver is None or driver.is_closed():
             raise LaneLost("the pool gave a connection that is closed")
+        await driver.execute(_BY_KEY)
         self._driver = driver
         return driver
 

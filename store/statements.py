@@ -16,7 +16,19 @@ from sqlalchemy import BigInteger, ColumnDefault, Double, Integer, LargeBinary, 
 
 from contracts.errors import ConfigurationError
 
-__all__ = ["asked_together", "defaults", "delete", "fenced", "insert", "select", "together", "update"]
+__all__ = [
+    "asked_together",
+    "defaults",
+    "delete",
+    "fenced",
+    "insert",
+    "select",
+    "timed",
+    "timed_insert",
+    "timed_update",
+    "together",
+    "update",
+]
 
 Names = tuple[str, ...]
 
@@ -107,7 +119,48 @@ def fenced(table: Table, same: Names, mark: str, parts: Names, widths: tuple[int
     ctes = [f"locked AS MATERIALIZED ({locked})", f"marking AS ({marking})"]
     if parts:
         ctes.append(_named(_shifted(parts, widths, len(given))))
-    return f"WITH {', '.join(ctes)} SELECT 1 / (count(*) = cardinality($1))::int FROM locked"
+    expected = f"cardinality({_parameter(table, given, 1)})"
+    return f"WITH {', '.join(ctes)} SELECT 1 / (count(*) = {expected})::int FROM locked"
+
+
+@lru_cache(_CACHED)
+def timed_insert(table: Table, columns: Names, same: Names, now: Names, on_conflict: str) -> str:
+    """Rows of PostgreSQL whose ``now`` columns are the time of ``timed``; ``same`` have one value for all."""
+    values = [f"v.{_quote(column)}" for column in columns]
+    values += [_value(table, column, number) for number, column in enumerate(same, len(columns) + 1)]
+    values += ["clock.now"] * len(now)
+    sql = f"INSERT INTO {_quote(table.name)} ({_list((*columns, *same, *now))}) SELECT {', '.join(values)} "
+    sql += f"FROM {_unnest(table, columns, columns)}, clock"
+    return sql + _conflict(table, (*columns, *same, *now), on_conflict)
+
+
+@lru_cache(_CACHED)
+def timed_update(table: Table, columns: Names, same: Names, now: Names, keys: Names, where: Names) -> str:
+    """Changes of ``columns`` by ``keys`` where each of ``where`` has one value; see ``timed_insert``."""
+    name, given = _quote(table.name), columns + keys
+    sets = [f"{_quote(column)} = v.{_quote(column)}" for column in columns]
+    sets += [f"{_quote(c)} = {_value(table, c, n)}" for n, c in enumerate(same, len(given) + 1)]
+    sets += [f"{_quote(column)} = clock.now" for column in now]
+    guards = enumerate(where, len(given) + len(same) + 1)
+    guard = "".join(f" AND {name}.{_quote(c)} = {_value(table, c, n)}" for n, c in guards)
+    return (
+        f"UPDATE {name} SET {', '.join(sets)} FROM {_unnest(table, given, given)}, clock "
+        f"WHERE {_match(name, keys)}{guard} RETURNING 1"
+    )
+
+
+@lru_cache(_CACHED)
+def timed(parts: Names, widths: tuple[int, ...], counted: tuple[int, ...]) -> str:
+    """Parts of the two kinds above as one statement, which returns its time.
+
+    Its last parameters are how many rows each ``counted`` part must have: with any other number the
+    division by zero at the end undoes the whole statement, as in ``fenced``.
+    """
+    clock = "clock AS MATERIALIZED (SELECT extract(epoch from clock_timestamp())::float8 AS now)"
+    numbers = enumerate(counted, sum(widths) + 1)
+    checks = [f"(SELECT count(*) FROM part{part}) = ${number}::int8" for number, part in numbers]
+    right = f" / ({' AND '.join(checks)})::int" if checks else ""
+    return f"WITH {clock}, {_named(_shifted(parts, widths, 0))} SELECT now{right} FROM clock"
 
 
 @lru_cache(_CACHED)
@@ -161,8 +214,16 @@ def _conflict(table: Table, columns: Names, on_conflict: str) -> str:
 
 def _unnest(table: Table, columns: Names, names: Names) -> str:
     _check(table, columns)
-    arrays = ", ".join(f"${n}::{_array(table, column)}" for n, column in enumerate(columns, 1))
+    arrays = ", ".join(_parameter(table, columns, n) for n in range(1, len(columns) + 1))
     return f"unnest({arrays})" + (f" AS v ({_list(names)})" if names else "")
+
+
+def _parameter(table: Table, columns: Names, number: int) -> str:
+    return f"${number}::{_array(table, columns[number - 1])}"
+
+
+def _value(table: Table, column: str, number: int) -> str:
+    return f"${number}::{_array(table, column).removesuffix('[]')}"
 
 
 def _array(table: Table, column: str) -> str:

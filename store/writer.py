@@ -1,5 +1,8 @@
 """The group-commit writer: what many callers want written at the same moment is one transaction.
 
+Where a group has a shortcut (``store.shortcut``), it is one statement of its own instead, beside the
+transaction of those that have none.
+
 While a transaction is under way, newly submitted items gather; the next one takes them all. No timer
 is involved: alone, an item is committed at once; under load, batches grow with it. Between two
 transactions the event loop gets a few turns if the last one was shared: whoever was just answered often
@@ -136,6 +139,14 @@ class Writer:
 
     async def _commit(self, jobs: list[_Job]) -> None:
         groups = _by_apply(jobs)
+        if self._single is not None and len(groups) > 1:
+            short = [group for group in groups if group[0].shortcut is not None]
+            if short:
+                # A statement for each is less than one transaction, in which each takes several.
+                rest = [job for group in groups if group[0].shortcut is None for job in group]
+                for part in [*short, rest] if rest else short:
+                    await self._commit(part)
+                return
         try:
             outcomes = await self._take_shortcut(groups)
             if outcomes is None:

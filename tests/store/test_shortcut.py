@@ -109,12 +109,43 @@ async def test_it_waits_for_whoever_changes_the_epoch(opened: Database, postgres
     await other.close()
 
 
-async def test_a_group_in_company_takes_the_transaction(opened: Database) -> None:
-    """Items of two groups in one commit are one transaction, as ever."""
+async def test_a_group_in_company_is_a_statement_of_its_own(opened: Database) -> None:
+    """What comes at the same moment and has no shortcut shares a transaction beside it."""
     ledger = Ledger(opened)
-    writing = opened.write(lambda c: insert_rows(c, timers, [_timer(0)]))
-    _, answer = await asyncio.gather(writing, ledger.group.submit((0, 7, "m0")))
-    assert answer == "long"
+    writing = [opened.write(lambda c, n=n: insert_rows(c, timers, [_timer(n)])) for n in range(3)]
+    *_, answer = await asyncio.gather(*writing, ledger.group.submit((0, 7, "m0")))
+    assert (answer, await marked(opened)) == ("short", ["m0"])
+    assert len(await opened.read(lambda c: list(c.execute(select(timers))))) == 3
+
+
+async def test_what_fails_in_company_fails_alone(opened: Database) -> None:
+    """A shortcut that fails takes the long way, an error is its writer's, and neither undoes the others."""
+
+    def wrong(_: Connection) -> None:
+        raise LookupError("not there")
+
+    ledger = Ledger(opened)
+    good = opened.write(lambda c: insert_rows(c, timers, [_timer(0)]))
+    answers = await asyncio.gather(
+        good, opened.write(wrong), ledger.group.submit((0, 6, "old")), return_exceptions=True
+    )
+    assert isinstance(answers[1], LookupError)
+    assert answers[2] == "long"
+    assert len(await opened.read(lambda c: list(c.execute(select(timers))))) == 1
+
+
+async def test_rows_are_found_by_their_keys_however_young_a_table_is(opened: Database) -> None:
+    """A planner that knows no sizes yet would read all of it for every commit."""
+    statement = Single("SELECT current_setting('enable_seqscan')", ())
+    engine = opened._engine
+    assert engine.single is not None
+    for writing in (True, False):
+        rows = await engine.single(statement, writing=writing)
+        assert rows is not None
+        assert rows[0][0] == "off"
+    setting = text(statement.text)
+    assert await opened.read(lambda c: c.execute(setting).scalar_one()) == "on"  # others may have to
+    assert await opened.write(lambda c: c.execute(setting).scalar_one()) == "on"
 
 
 async def test_a_lost_connection_is_said_and_replaced(opened: Database, postgres: Postgres) -> None:

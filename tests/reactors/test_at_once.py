@@ -1,0 +1,136 @@
+"""On PostgreSQL what is usual is one statement: a message that never came before, and one that is done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from antiphon.devservices import Postgres
+from bus.envelope import message_of
+from contracts.envelope import Event
+from reactors.claims import Claim, Claimed, Held, Key, Settled
+from reactors.inbox import Inbox
+from reactors.letter import ATTEMPT_HEADER, Letter
+from reactors.settlements import Settlement
+from store.database import Database
+from store.tables import events, reactions
+from tests.reactors.world import booked
+
+
+class Counted:
+    """A database that counts statements that stand alone, and transactions."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.statements = self.transactions = 0
+        writer: Any = database._writer
+        single, transact = writer._single, writer._transact
+
+        async def one(statement: Any, *, writing: bool) -> Any:
+            self.statements += 1
+            return await single(statement, writing=writing)
+
+        async def many(work: Any) -> Any:
+            self.transactions += 1
+            return await transact(work)
+
+        writer._single, writer._transact = one, many
+
+    async def rows(self, table: Any) -> list[dict[str, Any]]:
+        query = select(table)
+        return await self.database.read(lambda c: [dict(row) for row in c.execute(query).mappings()])
+
+
+@pytest.fixture
+async def counted(postgres: Postgres) -> AsyncIterator[Counted]:
+    database = await Database.open(postgres.create_database(), migrate=True)
+    yield Counted(database)
+    await database.close()
+
+
+def claim(event: Event) -> Claim:
+    letter = Letter("notify", "reactor.notify", event, message_of(event))
+    return Claim(Key("notify", event.source, event.id), letter)
+
+
+async def claimed(inbox: Inbox, *claims: Claim) -> list[Any]:
+    return await asyncio.gather(*map(inbox.claim, claims))
+
+
+def done(claim: Claim, verdict: Claimed, **more: Any) -> Settlement:
+    return Settlement(claim.key, verdict, claim.letter, "done", **more)
+
+
+async def test_what_is_new_and_what_is_done_are_a_statement_each(counted: Counted) -> None:
+    """With the database's times, the reply, and what was emitted."""
+    inbox = Inbox(counted.database, incarnation="one")
+    claims = [claim(booked(f"r{n}")) for n in range(20)]
+    verdicts = await claimed(inbox, *claims)
+    received = {verdict.received_at for verdict in verdicts}
+    assert verdicts == [Claimed(1, 1, 0, at) for at in received] * 20
+    said = booked("said")
+    settlements = [
+        done(claim, verdict, reply=str(n), emitted=[(said, n == 0)])
+        for n, (claim, verdict) in enumerate(zip(claims, verdicts, strict=True))
+    ]
+    assert await asyncio.gather(*map(inbox.settle, settlements)) == [True] * 20
+    assert (counted.statements, counted.transactions) == (2, 0)
+    rows = {row["event_id"]: row for row in await counted.rows(reactions)}
+    assert sorted(rows) == sorted(claim.key.event_id for claim in claims)
+    for number, each in enumerate(claims):
+        row = rows[each.key.event_id]
+        assert (row["status"], row["reply"], row["attempts"], row["claimed_by"]) == (
+            "done",
+            str(number),
+            1,
+            "one",
+        )
+        assert {row["received_at"], row["started_at"]} == received
+        assert row["finished_at"] >= row["started_at"]
+    (event,) = await counted.rows(events)
+    assert (event["id"], event["at"]) == (said.id, rows[claims[0].key.event_id]["finished_at"])
+
+
+async def test_a_repeat_among_new_ones_takes_the_long_way_with_them(counted: Counted) -> None:
+    """Each gets the verdict that it would get alone."""
+    inbox = Inbox(counted.database, incarnation="one")
+    ended, lost, new = (claim(booked(name)) for name in ("ended", "lost", "new"))
+    verdict, _ = await claimed(inbox, ended, lost)
+    assert await inbox.settle(done(ended, verdict, reply='"yes"'))
+    answers = await claimed(inbox, ended, new, lost, replace(new))
+    assert answers[0] == Settled("done", '"yes"')
+    assert isinstance(answers[1], Claimed)
+    assert answers[2] == verdict  # its answer was lost: it is this process's still
+    assert isinstance(answers[3], Held)
+    assert counted.transactions == 1
+
+
+async def test_what_another_process_took_is_not_settled(counted: Counted) -> None:
+    """And what is still held is settled, though both came in one statement that failed."""
+    one, two = (Inbox(counted.database, incarnation=name) for name in ("one", "two"))
+    kept, taken = claim(booked("kept")), claim(booked("taken"))
+    verdicts = await claimed(one, kept, taken)
+    await two.claim(taken)  # nobody says that the first lives
+    settlements = [done(each, verdict) for each, verdict in zip((kept, taken), verdicts, strict=True)]
+    assert await asyncio.gather(*map(one.settle, settlements)) == [True, False]
+    assert {row["event_id"]: row["status"] for row in await counted.rows(reactions)} == {
+        kept.key.event_id: "done",
+        taken.key.event_id: "claimed",
+    }
+
+
+async def test_a_retry_does_not_try_the_statement(counted: Counted) -> None:
+    """It came before, so that the statement would fail for everybody who is in it."""
+    inbox = Inbox(counted.database, incarnation="one")
+    first = claim(booked("r"))
+    headers = {**first.letter.message.headers, ATTEMPT_HEADER: 2}
+    again = replace(
+        first, letter=replace(first.letter, message=replace(first.letter.message, headers=headers))
+    )
+    await inbox.claim(again)
+    assert (counted.statements, counted.transactions) == (0, 1)
