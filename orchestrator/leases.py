@@ -16,7 +16,10 @@ from contracts.errors import ConfigurationError
 from store import tables
 from store.bulk import insert_rows
 
-__all__ = ["Round", "keep_leases", "leave", "make_partitions", "release", "sweep_processes"]
+__all__ = ["Round", "keep_leases", "leave", "make_partitions", "release"]
+
+_ROLES = ("orchestrator", "leaving")
+_KEPT = 86_400.0  # seconds that the row of one that died is kept
 
 _partitions = tables.partitions.c
 _processes = tables.processes.c
@@ -121,17 +124,12 @@ def leave(connection: Connection, owner: str) -> None:
     connection.execute(delete(tables.processes).where(_processes.id == owner))
 
 
-def sweep_processes(connection: Connection, before: float) -> None:
-    """Forget processes that have not lived since ``before``."""
-    connection.execute(delete(tables.processes).where(_processes.alive_until < before))
-
-
 def _show_life(
     connection: Connection, owner: str, name: str, now: float, lease: float, leaving: bool
 ) -> None:
     row = {
         "id": owner,
-        "role": "leaving" if leaving else "orchestrator",
+        "role": _ROLES[leaving],
         "name": name,
         "started_at": now,
         "alive_until": now + lease,
@@ -143,6 +141,9 @@ def _show_life(
     )
     if changed.rowcount == 0:
         insert_rows(connection, tables.processes, [row], on_conflict="ignore")
+        # A new one looks after those that died and could not sign off.
+        dead = _processes.alive_until < now - _KEPT
+        connection.execute(delete(tables.processes).where(_processes.role.in_(_ROLES), dead))
 
 
 def _share(connection: Connection, owner: str, partitions: int, now: float) -> int:

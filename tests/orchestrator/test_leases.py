@@ -139,6 +139,22 @@ async def test_one_that_leaves_takes_nothing_and_is_not_counted(owners: Owners, 
     assert [row.id for row in ids] == ["b"]
 
 
+async def test_who_died_long_ago_is_forgotten_by_the_next_newcomer(
+    owners: Owners, database: Database
+) -> None:
+    """Not who may still be about, and not the processes of other roles, which look after their own."""
+    reactor = {"id": "r", "role": "reactors", "name": "r", "started_at": 0.0, "alive_until": 0.0}
+    await database.write(lambda connection: connection.execute(insert(tables.processes).values(reactor)))
+    await owners.round("died")
+    await owners.round("died leaving", leaving=True)
+    owners.now += 80_000
+    await owners.round("lately")
+    owners.now += 10_000
+    await owners.round("new")
+    ids = await database.read(lambda c: set(c.execute(select(tables.processes.c.id)).scalars()))
+    assert ids == {"r", "lately", "new"}
+
+
 async def test_a_release_does_not_take_what_is_another_s_by_now(owners: Owners) -> None:
     """A zombie hands over what it no longer has."""
     await owners.round("a")
