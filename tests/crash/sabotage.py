@@ -54,9 +54,9 @@ def start_before_the_commit() -> None:
         batch.dispatches.clear()
         return later
 
-    async def commit_late(self: Any, batch: Any) -> None:
+    async def commit_late(self: Any, *about: Any) -> None:
         await asyncio.sleep(0.01)
-        await commit(self, batch)
+        await commit(self, *about)
 
     setattr(Partition, "_decide", decide_and_start)  # noqa: B010
     setattr(Partition, "_commit", commit_late)  # noqa: B010
