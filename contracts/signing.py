@@ -15,6 +15,7 @@ import hashlib
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from contracts.envelope import BINARY_PREFIX, Event, is_structured, read_attributes
@@ -70,7 +71,7 @@ def _counted(text: str) -> bytes:
     return _LENGTH(len(raw)) + raw
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sealed:
     """A message and the way that it took. An empty ``exchange`` leads to the queue that the key names."""
 
@@ -80,7 +81,8 @@ class Sealed:
     exchange: str
     routing_key: str
 
-    def attributes(self) -> dict[str, str]:
+    @cached_property
+    def attributes(self) -> Mapping[str, str]:
         """The CloudEvents attributes in the headers. Raises MalformedMessage."""
         return read_attributes(self.headers)
 
@@ -140,7 +142,7 @@ def signed(sealed: Sealed, key: SigningKey, now: float) -> dict[str, str | int]:
     headers[KID] = key.kid
     headers[SIGNED_AT] = str(int(now * 1000))
     fresh = Sealed(headers, sealed.body, sealed.content_type, sealed.exchange, sealed.routing_key)
-    headers[SIGNATURE] = key.sign(fresh.statement(fresh.attributes()))
+    headers[SIGNATURE] = key.sign(fresh.statement(sealed.attributes))
     return headers
 
 
@@ -219,7 +221,7 @@ class Verifier:
         if standing != "valid":
             raise ForgedMessage(_NOT_VALID[standing][0], f"key {key.kid!r} {_NOT_VALID[standing][1]}")
         try:
-            holds = key.verifies(str(signature), sealed.statement(sealed.attributes()))
+            holds = key.verifies(str(signature), sealed.statement(sealed.attributes))
         except MalformedMessage as error:
             raise ForgedMessage("bad-signature", f"nobody can have signed this: {error}") from error
         if not holds:
@@ -256,5 +258,5 @@ def _said(sealed: Sealed) -> tuple[str, str, str]:
     if is_structured(sealed.content_type):
         event = Event.read(sealed.headers, sealed.body, sealed.content_type)
         return event.source, event.type, event.workspace
-    attributes = sealed.attributes()
+    attributes = sealed.attributes
     return attributes.get("source", ""), attributes.get("type", ""), attributes.get("workspace", "")

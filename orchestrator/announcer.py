@@ -17,10 +17,12 @@ from store.live.teller import Teller
 
 __all__ = ["Announcer", "answers_feed"]
 
-_BETWEEN_ANSWERS = 0.005  # seconds
+_BETWEEN_ANSWERS = 0.01  # seconds
 _BETWEEN_FACTS = 0.02  # nobody sees a page change sooner
 # What a reader of the feed needs of a fact's data; the rest is in the history.
-_SHOWN = ("attempt", "error", "retry_at", "event_id", "event_type", "outcome", "status", "child", "due")
+_SHOWN = frozenset(
+    ("attempt", "error", "retry_at", "event_id", "event_type", "outcome", "status", "child", "due")
+)
 
 
 def answers_feed(incarnation: str) -> str:
@@ -56,7 +58,6 @@ class Announcer:
 
 
 def _entry(run: Run, fact: Fact) -> dict[str, Any]:
-    shown = {name: fact.data[name] for name in _SHOWN if name in fact.data}
     return {
         "kind": "fact",
         "correlation": run.correlation,
@@ -68,5 +69,5 @@ def _entry(run: Run, fact: Fact) -> dict[str, Any]:
         "type": fact.type,
         "node": fact.node,
         "at": fact.at,
-        **shown,
+        **{name: value for name, value in fact.data.items() if name in _SHOWN},
     }

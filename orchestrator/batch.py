@@ -137,7 +137,8 @@ class Batch:
         if flow is None:
             log.error("flow_version_missing", flow=start.flow, version=start.version, run=start.run_id)
             return False
-        start = replace(start, early=tuple(self.early.get(start.run_id, ())))
+        if early := self.early.get(start.run_id):
+            start = replace(start, early=tuple(early))
         decision = begin(flow, start, now=self.now, rules=self.rules)
         change = self.changes[decision.run.id] = Change(decision.run, created=True)
         change.taken = [event.message_id for event in start.early]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -30,6 +31,8 @@ _STATE = (
     "parent",
 )
 
+_state_of = attrgetter(*_STATE)
+
 
 def new_row(run: Run) -> dict[str, Any]:
     """The whole row of a run that is new."""
@@ -55,7 +58,7 @@ def changed_row(run: Run) -> dict[str, Any]:
         "id": run.id,
         "version": run.version,
         "status": run.status,
-        "state": _json({name: getattr(run, name) for name in _STATE}),
+        "state": _json(dict(zip(_STATE, _state_of(run), strict=True))),
         "seq": run.seq,
         "busy": int(run.busy),
         "waiting": run.waiting(),

@@ -190,7 +190,7 @@ def test_absent_is_not_empty() -> None:
         Sealed(made.headers(), made.body, "application/json", EVENTS, made.type)
         for made in (event(), event(subject=""))
     )
-    assert absent.statement(absent.attributes()) != empty.statement(empty.attributes())
+    assert absent.statement(absent.attributes) != empty.statement(empty.attributes)
 
 
 names = st.text(st.characters(codec="utf-8"), max_size=6)
@@ -211,7 +211,7 @@ def test_an_attribute_can_not_pose_as_a_header_of_ours() -> None:
     """An attribute called like a header has a name of its own in what is signed."""
     plain = Sealed({KID: "rides/1"}, b"", "", "", "")
     posing = Sealed({f"cloudEvents:{KID}": "rides/1"}, b"", "", "", "")
-    assert plain.statement(plain.attributes()) != posing.statement(posing.attributes())
+    assert plain.statement(plain.attributes) != posing.statement(posing.attributes)
 
 
 def test_keys_are_asked_for_their_standing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import Any
 
@@ -159,5 +160,43 @@ async def test_what_is_abandoned_is_cancelled_and_reports_nothing() -> None:
     await asyncio.wait_for(began.wait(), 5)
     executor.abandon(run.id, "a")
     await asyncio.wait_for(ended.wait(), 5)
+    await executor.stop(0.0)
+    assert told == []
+
+
+async def test_a_step_that_ends_in_spite_of_its_limit_has_ended() -> None:
+    """It was told to stop and gave its result instead: the work is done, and is not done again."""
+
+    async def function(ctx: StepContext) -> str:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        async with asyncio.timeout(5):  # nothing of the cancellation is left behind
+            await asyncio.sleep(0)
+        return "done"
+
+    outcome = await outcome_of(function, timeout=0.05)
+    assert isinstance(outcome, StepFinished)
+    assert outcome.result == "done"
+
+
+async def test_what_is_abandoned_while_it_is_stopped_reports_nothing() -> None:
+    """Its limit is no excuse when somebody else wants it gone as well."""
+    stopping = asyncio.Event()
+
+    async def function(ctx: StepContext) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            stopping.set()
+            await asyncio.sleep(60)
+
+    made = flow(step(function, name="a"))
+    run = begin(made, asked(made), now=1.0, rules=rules()).run
+    executor, told = Executor(), []
+    order = Dispatch("a", 1, 1, timeout=0.05)
+    executor.dispatch(run, made, order, lambda *outcome: told.append(outcome))
+    await asyncio.wait_for(stopping.wait(), 5)
+    executor.abandon(run.id, "a")
+    await asyncio.sleep(0.05)
     await executor.stop(0.0)
     assert told == []
