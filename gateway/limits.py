@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ __all__ = ["BodyLimit", "RateLimit"]
 log = structlog.get_logger(__name__)
 
 _SHARE = 100  # a key asks the shared bucket once for this share of its burst
+_MOST_KEYS = 10_000  # that are remembered
 _PAUSE = 1.0  # seconds without limit after the live store did not answer
 
 
@@ -88,30 +90,58 @@ class RateLimit:
         self._burst = max(1.0, burst / self._share)
         self._kept = self._share / rate
         self._clock = clock
-        self._tokens: dict[str, tuple[int, float]] = {}
+        self._keys: dict[str, _Share] = {}
         self._open_until = -math.inf
 
     async def check(self, key: str) -> None:
         """Take one token of a key. Raises Problem (429) when there is none."""
+        share = self._keys.get(key) or self._new(key)
+        if self._take(share):
+            return
+        async with share.asking:  # one question for all who find it used up, and no share that nobody uses
+            if self._take(share):
+                return
+            now = self._clock()
+            try:
+                wait = await self._live.allow(f"{self._name}/{key}", rate=self._rate, burst=self._burst)
+            except LiveUnavailable as error:
+                self._open_until = now + _PAUSE
+                log.warning("rate limit is off: the live store does not answer", error=str(error))
+                return
+            if wait > 0:
+                share.refused_until = now + wait
+                raise _too_many(wait)
+            share.left, share.until = self._share - 1, now + max(1.0, self._kept)
+
+    def _take(self, share: _Share) -> bool:
+        """Whether a token is at hand, or none is needed. Raises Problem while there is certainly none."""
         now = self._clock()
-        left, until = self._tokens.get(key, (0, 0.0))
-        if left > 0 and now < until:
-            self._tokens[key] = (left - 1, until)
-            return
-        if now < self._open_until:
-            return
-        try:
-            wait = await self._live.allow(f"{self._name}/{key}", rate=self._rate, burst=self._burst)
-        except LiveUnavailable as error:
-            self._open_until = now + _PAUSE
-            log.warning("rate limit is off: the live store does not answer", error=str(error))
-            return
-        if wait > 0:
-            raise Problem(
-                "too-many-requests",
-                f"There were too many requests; try again in {wait:.1f} s.",
-                retry_after=wait,
-            )
-        if len(self._tokens) > 10_000:
-            self._tokens.clear()
-        self._tokens[key] = (self._share - 1, now + max(1.0, self._kept))
+        if share.left > 0 and now < share.until:
+            share.left -= 1
+            return True
+        if now < share.refused_until:
+            raise _too_many(share.refused_until - now)
+        return now < self._open_until
+
+    def _new(self, key: str) -> _Share:
+        if len(self._keys) >= _MOST_KEYS:
+            self._keys = {key: share for key, share in self._keys.items() if share.asking.locked()}
+        share = self._keys[key] = _Share()
+        return share
+
+
+class _Share:
+    """What is at hand of one key's bucket."""
+
+    __slots__ = ("asking", "left", "refused_until", "until")
+
+    def __init__(self) -> None:
+        self.asking = asyncio.Lock()
+        self.left = 0
+        self.until = self.refused_until = -math.inf
+
+
+def _too_many(wait: float) -> Problem:
+    return Problem(
+        "too-many-requests", f"There were too many requests; try again in {wait:.1f} s.", retry_after=wait
+    )
