@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 
 # Seconds between looks into the journal: few, since news mostly come, and thousands may wait for them.
 _FIRST_LOOK, _LONGEST_LOOK = 0.5, 4.0
+_MOST_ENDED = 4_096  # endings that are remembered
 _AGAIN = 1.0  # seconds until the live feed is asked again
 _PATIENCE = 4  # times what an answer takes nowadays: a house under load is not asked on top of it
 
@@ -95,6 +96,8 @@ class Answers:
         self._started = started  # told of each start's outcome, whether anybody still waits for it or not
         self._feed = answers_feed(incarnation)
         self._expected: dict[str, set[Answer]] = {}
+        # A run may have ended before whoever started it begins to wait for that.
+        self._ended: dict[str, None] = {}
         self._listener: asyncio.Task[None] | None = None
         self._usual = 0.0  # seconds that an answer takes, as it was lately
 
@@ -114,6 +117,8 @@ class Answers:
         clock = asyncio.get_running_loop().time
         began = clock()
         answer = Answer(min(_LONGEST_LOOK, max(_FIRST_LOOK, _PATIENCE * self._usual)))
+        if id in self._ended:
+            answer.told.set_result(True)
         self._expected.setdefault(id, set()).add(answer)
         try:
             yield answer
@@ -141,6 +146,9 @@ class Answers:
             self._started(id)
         else:
             id, told = entry.get("ended", ""), True
+            self._ended[id] = None
+            if len(self._ended) > _MOST_ENDED:
+                del self._ended[next(iter(self._ended))]
         for answer in self._expected.get(id, ()):
             if not answer.told.done():
                 answer.told.set_result(told)

@@ -20,14 +20,17 @@ from store.live.port import Live
 
 __all__ = ["Teller"]
 
+_MANY = 3  # entries of one append; with so many more are likely to come soon
+
 log = structlog.get_logger(__name__)
 
 
 class Teller:
     """Appends what it is told, oldest first; beyond ``most`` entries the oldest are dropped.
 
-    ``gather`` is how many seconds there are at least between the beginnings of two appends: one costs about
-    the same for one entry as for fifty. An entry that comes after a quiet moment is told at once.
+    ``gather`` is how many seconds there are between the beginnings of two appends while much is told: one
+    costs about the same for one entry as for fifty. After an append of one or two it is less, and an entry
+    that comes after a quiet moment is told at once.
     """
 
     def __init__(self, live: Live, *, gather: float = 0.0, most: int = 50_000) -> None:
@@ -54,7 +57,7 @@ class Teller:
         while self._waiting:
             if (pause := self._next - clock()) > 0:
                 await asyncio.sleep(pause)
-            self._next = clock() + self._gather
+            self._next = clock() + self._gather * min(1.0, len(self._waiting) / _MANY)
             feeds: dict[str, list[bytes]] = {}
             while self._waiting:
                 feed, entry = self._waiting.popleft()

@@ -11,6 +11,7 @@ import structlog
 from structlog.stdlib import BoundLogger
 from structlog.testing import LogCapture
 
+from antiphon.testing import in_virtual_time
 from contracts.errors import LiveUnavailable
 from store.live import teller as telling
 from store.live.memory import MemoryLive
@@ -66,6 +67,27 @@ async def test_the_first_goes_at_once_and_what_follows_gathers() -> None:
         await asyncio.sleep(0.001)
     await teller.flush()
     assert live.sizes == [1, 9]
+
+
+@in_virtual_time
+async def test_little_is_told_sooner_than_much() -> None:
+    """Whoever waits alone does not wait for others who might come."""
+    clock = asyncio.get_running_loop().time
+
+    async def until_the_next(first: int) -> float:
+        live = Counting()
+        teller = Teller(live, gather=0.3)
+        for _ in range(first):
+            teller.tell("f", {})
+        began = clock()
+        await asyncio.sleep(0.01)
+        teller.tell("f", {})
+        await teller.flush()
+        return clock() - began
+
+    assert await until_the_next(1) == pytest.approx(0.1, abs=0.001)
+    assert await until_the_next(2) == pytest.approx(0.2, abs=0.001)
+    assert await until_the_next(50) == pytest.approx(0.3, abs=0.001)
 
 
 async def test_entries_are_dropped_while_the_store_is_away_and_that_is_logged_once(
