@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
@@ -43,7 +43,7 @@ class Reply:
 
     def as_text(self) -> str:
         """JSON, as the inbox keeps it. Raises TypeError for a result that is no JSON."""
-        return orjson.dumps(asdict(self)).decode()
+        return orjson.dumps(self).decode()
 
     @classmethod
     def from_text(cls, text: str) -> Reply:
@@ -55,7 +55,7 @@ class Reply:
         extensions = command.extensions
         event = Event.create(
             REPLY_TYPE,
-            asdict(self),
+            self,
             id=derive_id(command.id, "reply", extensions.get("attempt", "1")),
             source=f"/services/{service}",
             at=at,
