@@ -122,7 +122,10 @@ class SignedBus:
             raise ConfigurationError(f"this process signs with {key.kid!r}, which is not in the keyring")
         if self._signing.mode == "strict":
             self._verifier.permit(known, sealed)
-        return replace(out, message=replace(out.message, headers=signed(sealed, key, self._clock())))
+        message = out.message
+        headers = signed(sealed, key, self._clock())
+        message = Message(message.id, message.body, message.content_type, headers)
+        return Outgoing(message, out.routing_key, out.exchange, out.delay, out.mandatory)
 
     def verified(self, delivery: Delivery) -> Delivery:
         """The delivery with its refusal, if there is one, and with the way it came in its headers."""

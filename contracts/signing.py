@@ -15,7 +15,7 @@ import hashlib
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Protocol
 
 from contracts.envelope import BINARY_PREFIX, Event, is_structured, read_attributes
@@ -71,6 +71,9 @@ def _counted(text: str) -> bytes:
     return _LENGTH(len(raw)) + raw
 
 
+_counted_name = lru_cache(1_000)(_counted)  # what is the same in message after message
+
+
 @dataclass(frozen=True)
 class Sealed:
     """A message and the way that it took. An empty ``exchange`` leads to the queue that the key names."""
@@ -95,10 +98,10 @@ class Sealed:
             if name.startswith(OURS) and name != SIGNATURE
         ]
         named.sort()
-        parts = [_counted(self.exchange), _counted(self.routing_key), _counted(self.content_type)]
+        parts = [_counted_name(self.exchange), _counted(self.routing_key), _counted_name(self.content_type)]
         parts.append(_LENGTH(len(named)))
         for name, value in named:
-            parts += (_counted(name), _counted(value))
+            parts += (_counted_name(name), _counted(value))
         parts.append(hashlib.sha256(self.body).digest())
         return pae(PAYLOAD_TYPE, b"".join(parts))
 
