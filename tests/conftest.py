@@ -7,18 +7,17 @@ desk, and a failure under ``CI=true``.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
-import structlog
 from playwright.async_api import Browser, async_playwright
 
 from antiphon.devservices import DevServices, Postgres, Rabbit, Redis, ServiceUnavailable
 from antiphon.devservices.packages import find, install
+from tests.logging_kept import logging_kept
 
 SERVICES = pytest.StashKey[DevServices]()
 CHROMIUM = pytest.StashKey[Path | ServiceUnavailable]()
@@ -84,25 +83,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         unavailable(reason)
 
 
-CONFIGURE = structlog.configure
-
-
 @pytest.fixture(autouse=True)
-def logs_as_they_were(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def logs_as_they_were() -> Iterator[None]:
     """A test that configures the log leaves it to the next one as it was, whichever that is."""
-    # A module's logger that was cached once would keep the configuration of that test for all others.
-    uncached = {"cache_logger_on_first_use": False}
-    monkeypatch.setattr(
-        structlog, "configure", lambda *args, **kwargs: CONFIGURE(*args, **{**kwargs, **uncached})
-    )
-    loggers = [logging.getLogger(name) for name in ("", "uvicorn", "uvicorn.error", "uvicorn.access")]
-    before = [(logger, logger.level, logger.propagate) for logger in loggers]
-    config = structlog.get_config()
-    yield
-    for logger, level, propagate in before:
-        logger.setLevel(level)
-        logger.propagate = propagate
-    CONFIGURE(**config)
+    with logging_kept():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon import logs
 from antiphon.devservices import Postgres
 from tests.fuzz.conftest import LONG
 from tests.gateway.dashboard.forms import token_of
 from tests.gateway.dashboard.scene import Scene
+from tests.logging_kept import silence
 
 CALM = settings(settings.get_profile("long" if LONG else "short"), max_examples=500 if LONG else 80)
 PAGES = (
@@ -107,9 +107,8 @@ class Desk:
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Iterator[Desk]:
     """One desk for all examples."""
-    logs.configure("critical")  # refusals are logged otherwise
     scene = Scene(tmp_path_factory.mktemp("desk"))
-    with asyncio.Runner() as runner:
+    with silence(), asyncio.Runner() as runner:
         stack = AsyncExitStack()
 
         async def begin() -> Desk:

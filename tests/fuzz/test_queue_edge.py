@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select
 
-from antiphon import logs
 from antiphon.app import App
 from antiphon.devservices import Postgres
 from antiphon.roles import declare, orchestrating, reacting
@@ -30,6 +29,7 @@ from store import tables
 from tests.antiphon.signed_house import Seen, make_app
 from tests.fuzz.conftest import LONG
 from tests.fuzz.messages import good, messages
+from tests.logging_kept import silence
 
 QUEUES = ("reactor.watch", "reactor.watch.dead", "service.bank", "orchestrator.events", "partition.0")
 LIMIT = 30.0
@@ -160,10 +160,9 @@ def running(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, postgres: Postgres
 ) -> Iterator[tuple[asyncio.Runner, Edge]]:
     """One house for all examples, on a loop of its own. PostgreSQL takes less into its text than SQLite."""
-    logs.configure("critical")  # thousands of refusals are logged otherwise
     url = postgres.create_database() if request.param == "postgresql" else None
     edge = Edge(tmp_path_factory.mktemp("edge"), url)
-    with asyncio.Runner() as runner:
+    with silence(), asyncio.Runner() as runner:
         runner.run(edge.open())
         yield runner, edge
         runner.run(edge.close())
