@@ -35,9 +35,7 @@ class Beat:
         try:
             await come
         except asyncio.CancelledError:
-            if come.cancelled():
-                self._waiting.remove(come)
-            else:
+            if not come.cancelled():  # else the beat that begins passes it over
                 self.leave(deciding=True)
             raise
 

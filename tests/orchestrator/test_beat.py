@@ -19,6 +19,11 @@ class Band:
         self.beat = Beat()
         self.notes: list[str] = []
         self.tasks: dict[str, asyncio.Task[None]] = {}
+        self.asked = asyncio.Event()
+
+    async def ask(self, share: Share) -> None:
+        """Wait for an answer before deciding."""
+        await self.asked.wait()
 
     def play(self, name: str, act: Act | None = None) -> None:
         """Take one turn: come, think, decide, commit."""
@@ -53,34 +58,24 @@ async def test_a_turn_alone_is_at_once(band: Band) -> None:
 
 async def test_those_who_come_together_commit_together(band: Band) -> None:
     """Who decides at once waits for who must ask first."""
-    asked = asyncio.Event()
-
-    async def ask(share: Share) -> None:
-        await asked.wait()
-
     band.play("a")
-    band.play("b", ask)
+    band.play("b", band.ask)
     await band.rest()
     assert band.notes == ["a comes", "b comes"]
-    asked.set()
+    band.asked.set()
     await band.rest()
     assert sorted(band.notes[2:]) == ["a commits", "b commits"]
 
 
 async def test_who_comes_late_is_in_the_next(band: Band) -> None:
     """And it begins when everybody of this one is through."""
-    asked = asyncio.Event()
-
-    async def ask(share: Share) -> None:
-        await asked.wait()
-
-    band.play("a", ask)
+    band.play("a", band.ask)
     await band.rest()
     band.play("b")
     band.play("c")
     await band.rest()
     assert band.notes == ["a comes"]
-    asked.set()
+    band.asked.set()
     await band.rest()
     assert band.notes[:4] == ["a comes", "a commits", "b comes", "c comes"]
     assert sorted(band.notes[4:]) == ["b commits", "c commits"]
@@ -131,18 +126,13 @@ async def test_who_left_may_still_decide(band: Band) -> None:
 
 async def test_who_gives_up_waiting_is_not_waited_for(band: Band) -> None:
     """Cancelled before the beat, or in the very moment in which it begins."""
-    asked = asyncio.Event()
-
-    async def ask(share: Share) -> None:
-        await asked.wait()
-
-    band.play("a", ask)
+    band.play("a", band.ask)
     await band.rest()
     band.play("b")
     band.play("c")
     await band.rest()
     band.tasks["b"].cancel()
-    asked.set()
+    band.asked.set()
     await band.tasks["a"]
     while not band.beat._inside:  # the next beat has been called
         await asyncio.sleep(0)
@@ -151,3 +141,15 @@ async def test_who_gives_up_waiting_is_not_waited_for(band: Band) -> None:
     band.play("d")
     await band.tasks["d"]
     assert band.notes[-2:] == ["d comes", "d commits"]
+
+
+async def test_who_gives_up_as_the_beat_begins_ends_as_cancelled(band: Band) -> None:
+    """The beat has passed it over before it notices, and the next one comes."""
+    band.play("a")
+    await asyncio.sleep(0)  # it waits, and the beat is called
+    band.tasks["a"].cancel()
+    await asyncio.wait([band.tasks["a"]])
+    assert band.tasks["a"].cancelled()
+    band.play("b")
+    await band.tasks["b"]
+    assert band.notes == ["b comes", "b commits"]
