@@ -73,6 +73,7 @@ class Outbound(Lane):
     """
 
     takes = frozenset({ACK, NACK, RETURN})
+    refuses = False  # whether the broker has refused a message here
 
     def __init__(
         self,
@@ -125,6 +126,11 @@ class Outbound(Lane):
         while id in self._ids:
             await self._freed.setdefault(id, asyncio.Event()).wait()
 
+    async def emptied(self) -> None:
+        """Return when nothing waits for its confirm."""
+        while self._ids:
+            await self.free(next(iter(self._ids)))
+
     def send(self, out: Outgoing, exchange: str, batch: Batch, index: int) -> None:
         """Publish, and tell the batch what became of it.
 
@@ -158,7 +164,10 @@ class Outbound(Lane):
     def on_method(self, method: int, payload: bytes) -> None:
         """A confirm, of one message or of all up to it."""
         tag, multiple = read_confirm(payload)
-        outcome: Confirmed | Nacked = _CONFIRMED if method == ACK else _NACKED
+        outcome: Confirmed | Nacked = _CONFIRMED
+        if method == NACK:
+            outcome = _NACKED
+            self.refuses = True
         if not multiple:
             self._settle(tag, outcome)
             return

@@ -25,6 +25,11 @@ __all__ = ["Publisher"]
 # What opening a lane may end in when the broker goes away meanwhile.
 _LOST_LANE: tuple[type[Exception], ...] = (*LOST, BusUnavailable)
 _AT_ONCE = 256  # messages sent before there must be room in the socket for more
+# Seconds after which a channel on which a message was refused is replaced. RabbitMQ remembers on each channel
+# which node leads a quorum queue: one whose first message comes while that node is down refuses all that
+# follow until it is back, long after another leads (rabbit_fifo_client, 3.10 and later). A queue that is full
+# refuses as well, and often; hence a pause.
+_REFUSED_LANE = 1.0
 
 
 class _Lost(BusUnavailable):
@@ -47,7 +52,9 @@ class Publisher:
         self._topology = topology
         self._clock = clock
         self._lane: Outbound | None = None
+        self._opened = 0.0
         self._opening = asyncio.Lock()
+        self._retiring: set[asyncio.Task[None]] = set()
         self._running: set[object] = set()
         self._idle = asyncio.Event()
 
@@ -90,6 +97,9 @@ class Publisher:
                     await self._lane.close()
         except LOST:
             return  # it broke, or hangs: the link closes it with the connection
+        finally:
+            for task in self._retiring:
+                task.cancel()
 
     async def _try(
         self, outgoing: Sequence[Outgoing], indexes: Sequence[int], deadline: float
@@ -180,16 +190,35 @@ class Publisher:
     def _ready_lane(self) -> Outbound | None:
         """The lane, where there is nothing to wait for."""
         lane = self._lane
-        return lane if lane is not None and not lane.is_closed and self._link.ready else None
+        return lane if lane is not None and self._is_good(lane) and self._link.ready else None
+
+    def _is_good(self, lane: Outbound) -> bool:
+        if lane.is_closed:
+            return False
+        return not lane.refuses or asyncio.get_running_loop().time() - self._opened < _REFUSED_LANE
 
     async def _open(self) -> Outbound:
         """The lane of the present connection, once the broker takes publishes."""
         connection = await self._link.unblocked()
         async with self._opening:
-            if self._lane is None or self._lane.is_closed:
-                if self._lane is not None:
-                    # It may have closed because an exchange was deleted (404): make sure of all of them.
-                    self._topology.forget()
-                    await self._topology.declare_exchanges()
-                self._lane = await Outbound.open(connection, self._user, self._clock)
-            return self._lane
+            old = self._lane
+            if old is not None and self._is_good(old):
+                return old
+            if old is not None and old.is_closed:
+                # It may have closed because an exchange was deleted (404): make sure of all of them.
+                self._topology.forget()
+                await self._topology.declare_exchanges()
+            lane = self._lane = await Outbound.open(connection, self._user, self._clock)
+            self._opened = asyncio.get_running_loop().time()
+            if old is not None and not old.is_closed:
+                task = asyncio.create_task(_retire(old), name="retire a channel")
+                self._retiring.add(task)
+                task.add_done_callback(self._retiring.discard)
+            return lane
+
+
+async def _retire(lane: Outbound) -> None:
+    """Close a channel that is used no more, once all that was sent on it has its outcome."""
+    await lane.emptied()
+    with suppress(*LOST):
+        await lane.close()
