@@ -69,6 +69,8 @@ def check_outgoing(outgoing: Outgoing) -> None:
     _short(outgoing.message.id, "message id")
     for name, value in outgoing.message.headers.items():
         _short(name, "header name")
+        if type(value) is str:
+            continue
         if not isinstance(value, str | int) or isinstance(value, bool):
             raise ConfigurationError(
                 f"message {outgoing.message.id!r} has header {name!r} of type {type(value).__name__}; "
@@ -93,5 +95,5 @@ def check_queue(queue: Queue) -> None:
 
 
 def _short(text: str, what: str) -> None:
-    if len(text.encode()) > _LONGEST_NAME:
+    if len(text) > _LONGEST_NAME or not (text.isascii() or len(text.encode()) <= _LONGEST_NAME):
         raise ConfigurationError(f"{what} {text[:40]!r}... is longer than {_LONGEST_NAME} bytes")

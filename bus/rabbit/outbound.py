@@ -44,25 +44,38 @@ _CONFIRMED, _RETURNED, _NACKED = Confirmed(), Returned(), Nacked()
 class Batch:
     """Messages that are waited for together; ``outcomes`` by their index, without the confirmed ones."""
 
-    __slots__ = ("_future", "left", "outcomes")
+    __slots__ = ("_ended", "left", "outcomes")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self) -> None:
         self.left: set[int] = set()
         self.outcomes: dict[int, Outcome] = {}
-        self._future: asyncio.Future[None] = loop.create_future()
+        self._ended: asyncio.Future[None] | None = None
 
     def settle(self, index: int, outcome: Confirmed | Outcome) -> None:
         """One message has its outcome."""
         self.left.discard(index)
         if not isinstance(outcome, Confirmed):
             self.outcomes[index] = outcome
-        if not self.left and not self._future.done():
-            self._future.set_result(None)
+        if not self.left:
+            self._end()
 
-    async def done(self) -> None:
-        """Return when every message has its outcome."""
+    async def done(self, deadline: float) -> None:
+        """Return when every message has its outcome, or at this time of the event loop's clock.
+
+        To be called when all are sent: before, that none is left says nothing.
+        """
         if self.left:
-            await self._future
+            loop = asyncio.get_running_loop()
+            self._ended = loop.create_future()
+            timer = loop.call_at(deadline, self._end)
+            try:
+                await self._ended
+            finally:
+                timer.cancel()
+
+    def _end(self) -> None:
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
 
 
 class Outbound(Lane):

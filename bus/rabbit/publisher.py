@@ -55,7 +55,7 @@ class Publisher:
         self._opened = 0.0
         self._opening = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
-        self._running: set[object] = set()
+        self._running = 0
         self._idle = asyncio.Event()
 
     async def publish(self, outgoing: Sequence[Outgoing], timeout: float) -> dict[int, BusError]:
@@ -65,20 +65,21 @@ class Publisher:
 
         What was lost with its channel is sent again, with the same id, while there is time.
         """
-        this = object()
-        self._running.add(this)
+        self._running += 1
         try:
             return await self._publish(outgoing, asyncio.get_running_loop().time() + timeout)
         finally:
-            self._running.discard(this)
+            self._running -= 1
             if not self._running:
                 self._idle.set()
 
     async def _publish(self, outgoing: Sequence[Outgoing], deadline: float) -> dict[int, BusError]:
-        todo = list(range(len(outgoing)))
+        todo: Sequence[int] = range(len(outgoing))
         errors: dict[int, BusError] = {}
         while todo:
             outcome = await self._try(outgoing, todo, deadline)
+            if not outcome:
+                break
             errors |= outcome
             todo = [index for index, error in outcome.items() if isinstance(error, _Lost)]
             if asyncio.get_running_loop().time() >= deadline:
@@ -104,36 +105,74 @@ class Publisher:
     async def _try(
         self, outgoing: Sequence[Outgoing], indexes: Sequence[int], deadline: float
     ) -> dict[int, BusError]:
+        loop = asyncio.get_running_loop()
         errors: dict[int, BusError] = {}
         exchanges: dict[int, str] = {}
         waiting = deque(indexes)
-        batch = Batch(asyncio.get_running_loop())
+        batch = Batch()
         try:
-            async with asyncio.timeout_at(deadline):
-                lane = self._ready_lane() or await self._open()
-                while waiting:
-                    out = outgoing[waiting[0]]
-                    try:
-                        exchange = exchanges[waiting[0]] = await self._exchange(out)
-                        await self._room(lane, out, len(exchanges))
-                        lane.send(out, exchange, batch, waiting[0])
-                    except BusError as error:
-                        errors[waiting[0]] = error
-                    waiting.popleft()
-                await batch.done()
+            if (lane := self._ready_lane()) is not None:
+                self._send_at_once(lane, outgoing, waiting, exchanges, batch)
+            if waiting:
+                async with asyncio.timeout_at(deadline):
+                    await self._send(outgoing, waiting, exchanges, batch, errors)
         except TimeoutError:
-            errors |= {index: self._too_late() for index in (*waiting, *batch.left)}
+            pass  # what was sent has no more time either: both are said below
         except _LOST_LANE as lost:
             # Opening a lane failed; the pause keeps a broker that refuses channels from being hammered.
-            await asyncio.sleep(min(0.05, max(0.0, deadline - asyncio.get_running_loop().time())))
+            await asyncio.sleep(min(0.05, max(0.0, deadline - loop.time())))
             errors |= {index: _Lost(f"RabbitMQ closed the channel: {lost!r}") for index in waiting}
+            waiting.clear()
         except Unwritable:
             raise
         except ConfigurationError as error:
             errors |= {index: BusUnavailable(str(error)) for index in waiting}
+            waiting.clear()
+        if batch.left:
+            await batch.done(deadline)
+        if waiting or batch.left:
+            errors |= {index: self._too_late() for index in (*waiting, *batch.left)}
         for index, outcome in batch.outcomes.items():
             errors[index] = self._error(outcome, outgoing[index], exchanges[index])
         return errors
+
+    def _send_at_once(
+        self,
+        lane: Outbound,
+        outgoing: Sequence[Outgoing],
+        waiting: deque[int],
+        exchanges: dict[int, str],
+        batch: Batch,
+    ) -> None:
+        """Send what needs to wait for nothing: the usual case, and all that there is to do then."""
+        while waiting and len(exchanges) < _AT_ONCE - 1:
+            index = waiting[0]
+            out = outgoing[index]
+            if out.delay or lane.holds(out.message.id):
+                return
+            exchange = exchanges[index] = out.exchange or direct_name(self._user)
+            lane.send(out, exchange, batch, index)
+            waiting.popleft()
+
+    async def _send(
+        self,
+        outgoing: Sequence[Outgoing],
+        waiting: deque[int],
+        exchanges: dict[int, str],
+        batch: Batch,
+        errors: dict[int, BusError],
+    ) -> None:
+        """Send all that waits, each as soon as it can be; ``waiting`` keeps what was not sent."""
+        lane = self._ready_lane() or await self._open()
+        while waiting:
+            out = outgoing[waiting[0]]
+            try:
+                exchange = exchanges[waiting[0]] = await self._exchange(out)
+                await self._room(lane, out, len(exchanges))
+                lane.send(out, exchange, batch, waiting[0])
+            except BusError as error:
+                errors[waiting[0]] = error
+            waiting.popleft()
 
     async def _room(self, lane: Outbound, out: Outgoing, sent: int) -> None:
         """Return when this message may be sent on this lane. Raises _Lost when nothing can be."""

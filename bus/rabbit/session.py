@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from aio_pika.abc import AbstractChannel
 from aiormq.abc import DeliveredMessage
@@ -15,6 +14,7 @@ from bus.rabbit.arrivals import Arrival, read_arrival
 from bus.rabbit.connection import LOST
 from bus.rabbit.frames import DELIVER, ack_frame
 from bus.rabbit.tap import Lane, TappedConnection
+from contracts.record import record
 
 __all__ = ["Session", "Token"]
 
@@ -25,7 +25,7 @@ _CLOSE_TIMEOUT = 5.0  # seconds
 Arrive = Callable[["Session", Arrival], None]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Token:
     """A delivery tag and the session it is valid in; ``turn`` counts how often it was handed out again."""
 

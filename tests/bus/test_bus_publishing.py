@@ -89,6 +89,17 @@ async def test_same_id_twice_in_one_batch(bus: Bus) -> None:
     assert await drained(bus, "q") == ["same"]
 
 
+async def test_what_is_sent_after_the_first_was_confirmed_is_waited_for_too(bus: Bus) -> None:
+    """A repeat is sent once the other is confirmed, a delayed message once its queue was looked up."""
+    await bus.declare(Queue("q"))
+    for last in (to("nowhere", "same"), to("nowhere", "other", delay=1.0)):
+        with pytest.raises(PublishFailed) as caught:
+            await bus.publish(*to("q", "same"), *to("q", "same"), *last)
+        assert set(caught.value.errors) == {2}
+        assert isinstance(caught.value.errors[2], Unroutable)
+    assert await drained(bus, "q") == ["same"] * 4
+
+
 async def test_many_publishers_at_once(bus: Bus) -> None:
     """Hundreds of concurrent publishes are all confirmed, and arrive once each."""
     await bus.declare(Queue("q"))
