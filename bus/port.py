@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from contracts.errors import ContractError
+from contracts.record import record
 
 __all__ = [
     "COMMANDS",
@@ -52,7 +53,7 @@ PARTITIONS = "antiphon.partitions"
 DIRECT = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Message:
     """What travels: bytes with headers. ``id`` is unique per source and survives a repeat."""
 
@@ -62,7 +63,7 @@ class Message:
     headers: Mapping[str, str | int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outgoing:
     """A message and where it goes. ``delay`` is in seconds and only for ``DIRECT``."""
 
@@ -96,7 +97,7 @@ class Queue:
     delays: tuple[tuple[float, float], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Delivery:
     """One message in hand, not settled yet.
 

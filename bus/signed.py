@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import structlog
@@ -141,7 +141,16 @@ class SignedBus:
             # So that a hop can keep how it came first. What stood there before was covered by the signature.
             way = {ORIGIN_EXCHANGE: delivery.exchange, ORIGIN_ROUTING_KEY: delivery.routing_key}
             message = Message(message.id, message.body, message.content_type, {**message.headers, **way})
-        return replace(delivery, message=message, refusal=refusal)
+        return Delivery(
+            message,
+            delivery.queue,
+            delivery.exchange,
+            delivery.routing_key,
+            delivery.deliveries,
+            delivery.token,
+            refusal,
+            delivery.user,
+        )
 
     def _judge(self, delivery: Delivery, sealed: Sealed, *, first: bool) -> ContractError | None:
         try:

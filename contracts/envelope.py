@@ -11,14 +11,15 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import orjson
 
 from contracts.errors import MalformedMessage
+from contracts.record import record
 
 __all__ = [
     "BINARY_PREFIX",
@@ -33,7 +34,6 @@ __all__ = [
 BINARY_PREFIX = "cloudEvents:"
 STRUCTURED = "application/cloudevents+json"
 _READ_PREFIXES = (BINARY_PREFIX, "cloudEvents_", "ce-")
-_PREFIX_LENGTH = len(BINARY_PREFIX)
 _REQUIRED = ("id", "source", "type", "specversion")
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"  # RFC 4648 section 6, in lower case
 _PAIRS = [first + second for first in _BASE32 for second in _BASE32]
@@ -57,6 +57,7 @@ def timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
+@lru_cache(maxsize=256)
 def is_structured(content_type: str | None) -> bool:
     """Whether the attributes are in the body, too."""
     return (content_type or "").partition(";")[0].strip().lower() == STRUCTURED
@@ -69,24 +70,26 @@ def read_attributes(headers: Mapping[str, object]) -> dict[str, str]:
     """
     attributes: dict[str, str] = {}
     for header, value in headers.items():
-        # Once for each header of each message: the usual form first.
-        if header.startswith(BINARY_PREFIX):
-            name = header[_PREFIX_LENGTH:].lower()
-        elif header.startswith(_READ_PREFIXES):
-            name = next(
-                header[len(prefix) :] for prefix in _READ_PREFIXES if header.startswith(prefix)
-            ).lower()
-        else:
+        name = _attribute_of(header)
+        if name is None:
             continue
         text = value if type(value) is str else _text(name, value)
         # Two readers must not see two different events in one message.
-        if attributes.get(name, text) != text:
+        if attributes.setdefault(name, text) != text:
             raise MalformedMessage(f"attribute {name!r} is there twice, with different values")
-        attributes[name] = text
     return attributes
 
 
-@dataclass(frozen=True)
+@lru_cache(maxsize=4096)
+def _attribute_of(header: str) -> str | None:
+    """The attribute that a header holds, None for one of another kind: the same few in all messages."""
+    for prefix in _READ_PREFIXES:
+        if header.startswith(prefix):
+            return header[len(prefix) :].lower()
+    return None
+
+
+@record(slots=False)
 class Event:
     """One CloudEvent. ``body`` is the payload as it travels; ``data`` is what it says.
 

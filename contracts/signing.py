@@ -14,13 +14,13 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Protocol
 
 from contracts.envelope import BINARY_PREFIX, Event, is_structured, read_attributes
 from contracts.errors import ForgedMessage, MalformedMessage
 from contracts.keyring import Key, Keyring, SigningKey
+from contracts.record import record
 
 __all__ = [
     "KID",
@@ -74,7 +74,7 @@ def _counted(text: str) -> bytes:
 _counted_name = lru_cache(1_000)(_counted)  # what is the same in message after message
 
 
-@dataclass(frozen=True)
+@record(slots=False)
 class Sealed:
     """A message and the way that it took. An empty ``exchange`` leads to the queue that the key names."""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -25,6 +24,7 @@ from contracts.errors import (
     UnknownFlow,
     Violation,
 )
+from contracts.record import record
 from orchestrator import wire
 from orchestrator.answers import Answers, start_of
 from orchestrator.catalog import Catalog
@@ -48,7 +48,7 @@ _MOST_KEY = 512
 _PURGED = SimpleNamespace(ended_at=0.0)  # how a run stands that has ended and is gone
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Receipt:
     """What became of a start.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from contracts.record import record
+
 __all__ = [
     "Abandon",
     "AnswerParent",
@@ -21,7 +23,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Dispatch:
     """Run a step, or its compensation (``back``), in this process.
 

@@ -6,8 +6,10 @@ of their data.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from contracts.record import record
 
 __all__ = ["ENDINGS", "Fact", "received"]
 
@@ -25,7 +27,7 @@ def received(type: str) -> str:
     return "signal_received" if type.startswith("signal:") else "event_received"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fact:
     """One entry of a history. ``seq`` counts from 1 in its run; ``at`` is seconds since the epoch."""
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from contracts.record import record
+
 __all__ = [
     "CancelRequested",
     "ChildEnded",
@@ -30,7 +32,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StartRequested:
     """Somebody asks for a run. ``early`` are the events that came before it, in order."""
 
@@ -54,7 +56,7 @@ class StartRequested:
     early: tuple[EventArrived, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepFinished:
     """A step or a compensation is done. ``dispatch`` is None in a service's reply, ``by`` is who sent it."""
 

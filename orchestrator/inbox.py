@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from bus.envelope import event_of
 from bus.port import Delivery
 from contracts.errors import ContractError, ForgedMessage, MalformedMessage
+from contracts.record import record
 from orchestrator import wire
 from orchestrator.happenings import Happening
 from store.quarantine import quarantined
@@ -20,7 +20,7 @@ __all__ = ["Arrival", "Inbox", "refusal"]
 _FLUSH = 0.5  # seconds until confirmed outbox rows are deleted when nothing else is committed
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Arrival:
     """One thing that came: a delivery, or a happening of this process."""
 

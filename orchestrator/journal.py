@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Row, select
 from bus.port import Message, Outgoing
 from contracts.crash import reached
 from contracts.errors import Fenced
+from contracts.record import record
 from orchestrator.facts import Fact
 from orchestrator.happenings import EventArrived
 from orchestrator.records import changed_row, fact_row, load_run, new_row
@@ -73,7 +74,7 @@ class Commit:
         return not (self.changes or self.early or self.published or self.refused)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Question:
     """What a batch must know before it decides: runs, which (run, message) were taken, early events."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from contracts.errors import ContractError, Terminal
+from contracts.record import record
 from orchestrator.effects import ClearTimer, Effect
 from orchestrator.facts import Fact
 from orchestrator.flow import Flow
@@ -36,7 +37,7 @@ class Rules:
     most_facts: int = 20_000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Decision:
     """The run as it is now, the facts that made it so, and what to do once they are durable."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+from contracts.record import record
 from reactors.letter import Letter
 
 __all__ = ["Claim", "Claimed", "Crashed", "Held", "Key", "Settled", "Suspected", "Undone", "Verdict"]
@@ -25,7 +26,7 @@ class Undone(NamedTuple):
     type: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Claim:
     """A message asking to be handled.
 

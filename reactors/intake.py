@@ -11,6 +11,7 @@ from bus.envelope import event_of
 from bus.port import Delivery
 from contracts.envelope import Event
 from contracts.errors import ContractViolation, ForgedMessage, MalformedMessage, UnknownContract
+from contracts.record import record
 from contracts.registry import Registry
 
 __all__ = ["MOST_ATTRIBUTE", "Accepted", "Intake", "Refused"]
@@ -18,7 +19,7 @@ __all__ = ["MOST_ATTRIBUTE", "Accepted", "Intake", "Refused"]
 MOST_ATTRIBUTE = 512  # characters; what is searched by is indexed, and an index has its limits
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Accepted:
     """Verified, on contract, and of a workspace."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from bus.port import Message
 from contracts.envelope import Event, derive_id
+from contracts.record import record
 from reactors.failure import Failure
 from reactors.text import headers_json, storable
 
@@ -22,7 +22,7 @@ def letter_id(reactor: str, source: str, event_id: str, redrives: int) -> str:
     return derive_id("dead-letter", reactor, source, event_id, redrives)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Letter:
     """What is known of a message when its reaction dies."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
 from sqlalchemy import Connection, select, tuple_
 
 from contracts.envelope import Event
+from contracts.record import record
 from reactors.claims import Claimed, Key
 from reactors.context import Work
 from reactors.failure import Failure
@@ -26,7 +26,7 @@ _CAREFUL = ("dead", "returned")
 _GUARD = (*_KEYS, "claimed_by")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Settlement:
     """The end of one attempt.
 
