@@ -146,12 +146,14 @@ class Link:
     @property
     def ready(self) -> bool:
         """Whether there is an open connection, on which the broker takes publishes."""
-        return self.connected and self._is_ready()
+        connection = self._connection
+        return connection is not None and not connection.blocked and _is_open(connection)
 
     @property
     def blocked(self) -> bool:
         """Whether the broker has said that it takes no publishes for now (Connection.Blocked)."""
-        return self.connected and not self._is_ready()
+        connection = self._connection
+        return connection is not None and connection.blocked and _is_open(connection)
 
     async def connection(self) -> TappedConnection:
         """The open connection; waits for the next one while there is none."""
@@ -164,29 +166,17 @@ class Link:
         """The open connection, once the broker takes publishes on it."""
         while True:
             connection = await self.connection()
-            if connection.transport is None or self._is_ready():
+            if connection.transport is None or not connection.blocked:
                 return connection
             # A blocked connection that closes never gets ready: look again now and then.
             with suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
                     await connection.transport.ready()
+            await asyncio.sleep(0)  # what blocks was seen here first: aiormq may not have read it yet
 
     @property
     def _where(self) -> str:
         return ", ".join(f"{each.host}:{each.port or 5672}" for each in self._urls)
-
-    def _is_ready(self) -> bool:
-        """Whether ``ready`` would return at once: aiormq shows the blocked state in no other public way."""
-        if self._connection is None or self._connection.transport is None:
-            return False
-        waiting = self._connection.transport.connection.ready()
-        try:
-            waiting.send(None)
-        except StopIteration:
-            return True
-        finally:
-            waiting.close()
-        return False
 
     async def _set(self, connection: TappedConnection | None) -> None:
         self._connection = connection

@@ -16,6 +16,7 @@ from pamqp import encode
 
 __all__ = [
     "ACK",
+    "BLOCKED",
     "CLOSE",
     "CLOSE_OK",
     "CONTENT_BODY",
@@ -26,6 +27,7 @@ __all__ = [
     "METHOD",
     "NACK",
     "RETURN",
+    "UNBLOCKED",
     "ack_frame",
     "content_frames",
     "publish_frame",
@@ -40,6 +42,7 @@ END = 0xCE
 DELIVER, RETURN = 0x003C003C, 0x003C0032
 ACK, NACK = 0x003C0050, 0x003C0078
 CLOSE, CLOSE_OK = 0x00140028, 0x00140029
+BLOCKED, UNBLOCKED = 0x000A003C, 0x000A003D  # RabbitMQ's, of the connection
 
 _END = bytes([END])
 _HEAD = struct.Struct(">BHI").pack

@@ -99,6 +99,7 @@ class Outbound(Lane):
         super().__init__(raw.number)
         self._connection = connection
         self._channel = channel  # aio-pika holds its own objects weakly (#536)
+        self._raw = raw
         self._frame_max = raw.connection.connection_tune.frame_max or 0
         self._user = user
         self._clock = clock
@@ -122,7 +123,7 @@ class Outbound(Lane):
     @property
     def is_closed(self) -> bool:
         """Whether nothing can be sent on it any more."""
-        return not self.usable or self._channel.is_closed
+        return not self.usable or self._raw.is_closed
 
     async def close(self) -> None:
         """Close the channel; what waits for its confirm is lost."""

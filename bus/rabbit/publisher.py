@@ -65,26 +65,33 @@ class Publisher:
 
         What was lost with its channel is sent again, with the same id, while there is time.
         """
+        deadline = asyncio.get_running_loop().time() + timeout
         self._running += 1
         try:
-            return await self._publish(outgoing, asyncio.get_running_loop().time() + timeout)
+            return await self._publish(outgoing, deadline)
         finally:
             self._running -= 1
             if not self._running:
                 self._idle.set()
 
     async def _publish(self, outgoing: Sequence[Outgoing], deadline: float) -> dict[int, BusError]:
-        todo: Sequence[int] = range(len(outgoing))
         errors: dict[int, BusError] = {}
+        todo: Sequence[int] = range(len(outgoing))
         while todo:
-            outcome = await self._try(outgoing, todo, deadline)
-            if not outcome:
+            batch = Batch()
+            sent = self._send_at_once(outgoing, todo, batch)
+            if sent < len(todo):
+                errors |= await self._send(outgoing, todo[sent:], batch, deadline)
+            if batch.left:
+                await batch.done(deadline)
+            if batch.left or batch.outcomes:
+                errors |= {index: self._too_late() for index in batch.left}
+                errors |= {index: self._error(why, outgoing[index]) for index, why in batch.outcomes.items()}
+            if not errors or asyncio.get_running_loop().time() >= deadline:
                 break
-            errors |= outcome
-            todo = [index for index, error in outcome.items() if isinstance(error, _Lost)]
-            if asyncio.get_running_loop().time() >= deadline:
-                break
-            errors = {index: error for index, error in errors.items() if index not in todo}
+            todo = [index for index, error in errors.items() if isinstance(error, _Lost)]
+            for index in todo:
+                del errors[index]
         return errors
 
     async def close(self, timeout: float) -> None:
@@ -102,77 +109,48 @@ class Publisher:
             for task in self._retiring:
                 task.cancel()
 
-    async def _try(
-        self, outgoing: Sequence[Outgoing], indexes: Sequence[int], deadline: float
+    def _send_at_once(self, outgoing: Sequence[Outgoing], indexes: Sequence[int], batch: Batch) -> int:
+        """Send what needs to wait for nothing, up to what does: the usual case. How many were sent."""
+        lane = self._ready_lane()
+        if lane is None:
+            return 0
+        for sent, index in enumerate(indexes):
+            out = outgoing[index]
+            if out.delay or lane.holds(out.message.id) or sent == _AT_ONCE:
+                return sent
+            lane.send(out, self._exchange(out), batch, index)
+        return len(indexes)
+
+    async def _send(
+        self, outgoing: Sequence[Outgoing], indexes: Sequence[int], batch: Batch, deadline: float
     ) -> dict[int, BusError]:
-        loop = asyncio.get_running_loop()
+        """Send these, each as soon as it can be. What could not be sent, and why."""
         errors: dict[int, BusError] = {}
-        exchanges: dict[int, str] = {}
         waiting = deque(indexes)
-        batch = Batch()
+        loop = asyncio.get_running_loop()
         try:
-            if (lane := self._ready_lane()) is not None:
-                self._send_at_once(lane, outgoing, waiting, exchanges, batch)
-            if waiting:
-                async with asyncio.timeout_at(deadline):
-                    await self._send(outgoing, waiting, exchanges, batch, errors)
+            async with asyncio.timeout_at(deadline):
+                lane = self._ready_lane() or await self._open()
+                while waiting:
+                    out = outgoing[waiting[0]]
+                    try:
+                        await self._way_is_there(out)
+                        await self._room(lane, out, len(indexes) - len(waiting))
+                        lane.send(out, self._exchange(out), batch, waiting[0])
+                    except BusError as error:
+                        errors[waiting[0]] = error
+                    waiting.popleft()
         except TimeoutError:
-            pass  # what was sent has no more time either: both are said below
+            errors |= {index: self._too_late() for index in waiting}
         except _LOST_LANE as lost:
             # Opening a lane failed; the pause keeps a broker that refuses channels from being hammered.
             await asyncio.sleep(min(0.05, max(0.0, deadline - loop.time())))
             errors |= {index: _Lost(f"RabbitMQ closed the channel: {lost!r}") for index in waiting}
-            waiting.clear()
         except Unwritable:
             raise
         except ConfigurationError as error:
             errors |= {index: BusUnavailable(str(error)) for index in waiting}
-            waiting.clear()
-        if batch.left:
-            await batch.done(deadline)
-        if waiting or batch.left:
-            errors |= {index: self._too_late() for index in (*waiting, *batch.left)}
-        for index, outcome in batch.outcomes.items():
-            errors[index] = self._error(outcome, outgoing[index], exchanges[index])
         return errors
-
-    def _send_at_once(
-        self,
-        lane: Outbound,
-        outgoing: Sequence[Outgoing],
-        waiting: deque[int],
-        exchanges: dict[int, str],
-        batch: Batch,
-    ) -> None:
-        """Send what needs to wait for nothing: the usual case, and all that there is to do then."""
-        while waiting and len(exchanges) < _AT_ONCE - 1:
-            index = waiting[0]
-            out = outgoing[index]
-            if out.delay or lane.holds(out.message.id):
-                return
-            exchange = exchanges[index] = out.exchange or direct_name(self._user)
-            lane.send(out, exchange, batch, index)
-            waiting.popleft()
-
-    async def _send(
-        self,
-        outgoing: Sequence[Outgoing],
-        waiting: deque[int],
-        exchanges: dict[int, str],
-        batch: Batch,
-        errors: dict[int, BusError],
-    ) -> None:
-        """Send all that waits, each as soon as it can be; ``waiting`` keeps what was not sent."""
-        lane = self._ready_lane() or await self._open()
-        while waiting:
-            out = outgoing[waiting[0]]
-            try:
-                exchange = exchanges[waiting[0]] = await self._exchange(out)
-                await self._room(lane, out, len(exchanges))
-                lane.send(out, exchange, batch, waiting[0])
-            except BusError as error:
-                errors[waiting[0]] = error
-            waiting.popleft()
 
     async def _room(self, lane: Outbound, out: Outgoing, sent: int) -> None:
         """Return when this message may be sent on this lane. Raises _Lost when nothing can be."""
@@ -191,7 +169,7 @@ class Publisher:
             return BusUnavailable("RabbitMQ is not connected")
         return BusUnavailable("RabbitMQ gave no confirm in time")
 
-    def _error(self, outcome: Outcome, out: Outgoing, exchange: str) -> BusError:
+    def _error(self, outcome: Outcome, out: Outgoing) -> BusError:
         """What went wrong with a message that was not confirmed. Raises what nobody had thought of."""
         if isinstance(outcome, Returned):
             return Unroutable(
@@ -202,7 +180,7 @@ class Publisher:
             return BusUnavailable(f"RabbitMQ refused message {out.message.id!r}")
         if outcome is None or isinstance(outcome, asyncio.CancelledError):
             return _Lost("the connection to RabbitMQ was lost before the confirm")
-        if is_refused(outcome, exchange, out.routing_key):
+        if is_refused(outcome, self._exchange(out), out.routing_key):
             return NotPermitted(f"RabbitMQ refused message {out.message.id!r} to this user: {outcome}")
         if isinstance(outcome, ChannelNotFoundEntity):
             self._topology.forget(out.routing_key)
@@ -210,21 +188,27 @@ class Publisher:
             return _Lost(f"the channel closed before the confirm: {outcome!r}")
         raise outcome
 
-    async def _exchange(self, out: Outgoing) -> str:
-        """Where to publish. A delayed one can't be mandatory at its end: its queue is looked up before."""
+    def _exchange(self, out: Outgoing) -> str:
+        """Where to publish."""
+        if out.delay:
+            return delay_name(tier_of(out.delay), self._user)
+        return out.exchange or direct_name(self._user)
+
+    async def _way_is_there(self, out: Outgoing) -> None:
+        """Return when a delayed message can be sent: it can't be mandatory at its end, so that is looked up.
+
+        Raises Unroutable, BusUnavailable.
+        """
         if not out.delay:
-            return out.exchange or direct_name(self._user)
+            return
         if out.mandatory and not await self._topology.exists(out.routing_key):
             raise Unroutable(
                 f"message {out.message.id!r} is delayed for queue {out.routing_key!r}, which does not exist"
             )
-        tier = tier_of(out.delay)
         try:
-            await self._topology.ensure_tier(tier)
+            await self._topology.ensure_tier(tier_of(out.delay))
         except ConfigurationError as error:
-            name = delay_name(tier, self._user)
-            raise BusUnavailable(f"the delay tier {name} can't be had: {error}") from error
-        return delay_name(tier, self._user)
+            raise BusUnavailable(f"the delay tier {self._exchange(out)} can't be had: {error}") from error
 
     def _ready_lane(self) -> Outbound | None:
         """The lane, where there is nothing to wait for."""

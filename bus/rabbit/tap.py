@@ -20,6 +20,7 @@ from aiormq.exceptions import AMQPConnectionError
 from yarl import URL
 
 from bus.rabbit.frames import (
+    BLOCKED,
     CLOSE,
     CLOSE_OK,
     CONTENT_BODY,
@@ -29,6 +30,7 @@ from bus.rabbit.frames import (
     HEARTBEAT,
     METHOD,
     RETURN,
+    UNBLOCKED,
 )
 
 __all__ = ["Lane", "TappedConnection"]
@@ -90,6 +92,20 @@ class Lane:
             pieces = self._pieces
             self.on_content(method_payload, self._header, pieces[0] if len(pieces) == 1 else b"".join(pieces))
         return True
+
+
+class _Blocking(Lane):
+    """Watches the connection itself: aiormq shows in no public way whether the broker blocks publishes."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.blocked = False
+
+    def take(self, kind: int, payload: bytes) -> bool:
+        """Never: all of it is aiormq's."""
+        if kind == METHOD and (method := int.from_bytes(payload[:4])) in (BLOCKED, UNBLOCKED):
+            self.blocked = method == BLOCKED
+        return False
 
 
 class _Tap(asyncio.StreamReader):
@@ -177,10 +193,16 @@ class TappedConnection(Connection):
 
     def __init__(self, url: URL, *, ssl_context: SSLContext | None = None, **kwargs: Any) -> None:
         super().__init__(url, ssl_context=ssl_context, **kwargs)
-        self._lanes: dict[int, Lane] = {}
+        self._blocking = _Blocking()
+        self._lanes: dict[int, Lane] = {0: self._blocking}
         self._writer: asyncio.StreamWriter | None = None
         self._going_out: list[bytes] = []
         self.kwargs["transport_factory"] = _Tapping(self._lanes, self._on_opened)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the broker has said that it takes no publishes for now (Connection.Blocked)."""
+        return self._blocking.blocked
 
     def add_lane(self, lane: Lane) -> None:
         """From now on, until its channel closes, the frames that it takes are the lane's."""
