@@ -136,16 +136,22 @@ def timed_insert(table: Table, columns: Names, same: Names, now: Names, on_confl
 
 @lru_cache(_CACHED)
 def timed_update(table: Table, columns: Names, same: Names, now: Names, keys: Names, where: Names) -> str:
-    """Changes of ``columns`` by ``keys`` where each of ``where`` has one value; see ``timed_insert``."""
+    """Changes of ``columns`` by ``keys``; ``held`` says whether each of ``where`` has its one value.
+
+    See ``timed_insert``. ``where`` is no condition of the search: as long as a table is young, the planner
+    takes one for so selective that it reads the whole table for it, instead of the rows by their keys.
+    """
     name, given = _quote(table.name), columns + keys
+    if set(where) & {*columns, *same, *now}:
+        raise ValueError(f"{where} are read after the change: none of them can be changed")
     sets = [f"{_quote(column)} = v.{_quote(column)}" for column in columns]
     sets += [f"{_quote(c)} = {_value(table, c, n)}" for n, c in enumerate(same, len(given) + 1)]
     sets += [f"{_quote(column)} = clock.now" for column in now]
     guards = enumerate(where, len(given) + len(same) + 1)
-    guard = "".join(f" AND {name}.{_quote(c)} = {_value(table, c, n)}" for n, c in guards)
+    held = " AND ".join([f"{name}.{_quote(c)} = {_value(table, c, n)}" for n, c in guards]) or "true"
     return (
         f"UPDATE {name} SET {', '.join(sets)} FROM {_unnest(table, given, given)}, clock "
-        f"WHERE {_match(name, keys)}{guard} RETURNING 1"
+        f"WHERE {_match(name, keys)} RETURNING {held} AS held"
     )
 
 
@@ -158,7 +164,7 @@ def timed(parts: Names, widths: tuple[int, ...], counted: tuple[int, ...]) -> st
     """
     clock = "clock AS MATERIALIZED (SELECT extract(epoch from clock_timestamp())::float8 AS now)"
     numbers = enumerate(counted, sum(widths) + 1)
-    checks = [f"(SELECT count(*) FROM part{part}) = ${number}::int8" for number, part in numbers]
+    checks = [f"(SELECT count(*) FROM part{part} WHERE held) = ${number}::int8" for number, part in numbers]
     right = f" / ({' AND '.join(checks)})::int" if checks else ""
     return f"WITH {clock}, {_named(_shifted(parts, widths, 0))} SELECT now{right} FROM clock"
 

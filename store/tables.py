@@ -214,7 +214,7 @@ reactions = Table(
     Column("reply", Text),  # JSON; services only
     PrimaryKeyConstraint("reactor", "source", "event_id"),
     Index("reactions_workspace_correlation", "workspace", "correlation"),
-    Index("reactions_reactor_status", "reactor", "status"),
+    Index("reactions_workspace_reactor_status", "workspace", "reactor", "status"),
     Index("reactions_finished", "finished_at"),
 )
 

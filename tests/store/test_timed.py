@@ -49,12 +49,12 @@ def inserting(*run_ids: str) -> Timed:
 
 def moving(*run_ids: str, partition: int) -> Timed:
     timed = Timed()
-    changed = [{"run_id": id, "name": "t", "due_at": float(n)} for n, id in enumerate(run_ids)]
+    changed = [{"run_id": id, "due_at": float(n)} for n, id in enumerate(run_ids)]
     timed.update(
         timers,
         changed,
-        keys=("run_id", "name"),
-        same={"partition": 9},
+        keys=("run_id",),
+        same={"name": "moved"},
         now=(),
         where={"partition": partition},
     )
@@ -82,7 +82,7 @@ async def test_an_update_changes_all_of_its_rows_or_none(engine: Engine) -> None
     assert await write(engine, moving("a", "b", partition=4)) is None
     assert await rows(engine) == [("a", "t", 3, now), ("b", "t", 3, now)]
     assert await write(engine, moving("a", "b", partition=3)) is not None
-    assert await rows(engine) == [("a", "t", 9, 0.0), ("b", "t", 9, 1.0)]
+    assert await rows(engine) == [("a", "moved", 3, 0.0), ("b", "moved", 3, 1.0)]
 
 
 async def test_parts_of_several_tables_are_one(engine: Engine) -> None:
@@ -98,6 +98,20 @@ async def test_parts_of_several_tables_are_one(engine: Engine) -> None:
     assert await write(engine, both) is None
     ids = await engine.transact(lambda c: list(c.execute(select(events.c.id)).scalars()))
     assert ids == ["e"]
+
+
+def test_what_is_changed_can_be_no_guard() -> None:
+    """Guards are read of the row as it is after the change."""
+    timed = Timed()
+    with pytest.raises(ValueError, match="none of them can be changed"):
+        timed.update(
+            timers,
+            [{"run_id": "a", "partition": 9}],
+            keys=("run_id",),
+            same={},
+            now=(),
+            where={"partition": 3},
+        )
 
 
 def test_nothing_to_write_is_no_statement() -> None:
