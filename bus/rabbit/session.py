@@ -21,6 +21,10 @@ __all__ = ["Session", "Token"]
 _log = logging.getLogger(__name__)
 
 _CLOSE_TIMEOUT = 5.0  # seconds
+# Seconds for which acks are gathered, as long as they leave most of the prefetch to new messages. To a quorum
+# queue each ack is an entry of its log, on the disk of each member: ten in one cost what one does.
+_GATHER = 0.1
+_OF_PREFETCH = 4
 
 Arrive = Callable[["Session", Arrival], None]
 
@@ -46,8 +50,7 @@ class Token:
 class Session:
     """Ends with its connection, its channel, or a cancel from the broker; it is never revived.
 
-    Acks of one turn of the event loop are sent together. A run of tags with nothing
-    unsettled below it is one cumulative ack.
+    Acks are gathered for a moment. A run of tags with nothing unsettled below it is one cumulative ack.
     """
 
     def __init__(self, connection: TappedConnection, queue: str, prefetch: int, arrive: Arrive) -> None:
@@ -62,6 +65,7 @@ class Session:
         self._held: dict[int, int] = {}
         self._open_tags: dict[int, None] = {}
         self._acks: list[int] = []
+        self._sending: asyncio.TimerHandle | None = None
         # Deliveries overtake aiormq's answer that the queue is consumed; before it nothing could be acked.
         self._early: list[Arrival] = []
 
@@ -97,10 +101,12 @@ class Session:
         self._held[tag] = turn
 
     def ack(self, tags: Iterable[int]) -> None:
-        """Ack what was taken."""
-        if not self._acks:
-            asyncio.get_running_loop().call_soon(self._send)
+        """Ack what was taken, soon."""
         self._acks.extend(tags)
+        if len(self._acks) * _OF_PREFETCH >= self._prefetch:
+            self._send()
+        elif self._sending is None:
+            self._sending = asyncio.get_running_loop().call_later(_GATHER, self._send)
 
     async def close(self) -> None:
         """Send what is settled, then close the channel: the broker gives back the rest."""
@@ -135,6 +141,9 @@ class Session:
         self._ended.set()
 
     def _send(self) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
         if not self._acks or not self._consuming or self._lane is None or not self._lane.usable:
             return  # the broker delivers again what was acked in vain
         acks, self._acks = sorted(self._acks), []

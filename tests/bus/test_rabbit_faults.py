@@ -268,6 +268,11 @@ async def test_a_broker_that_is_not_there(rabbit: Rabbit, vhost: str, bus: Rabbi
     finally:
         await asyncio.to_thread(broker.start)
     await waiting
+
+    async def connected() -> bool:  # publishing and consuming are two connections, and may pause for seconds
+        return bus.state == "connected"
+
+    await until(connected)
     assert "c" in await drained(bus, "q")
 
 
