@@ -2,8 +2,9 @@
 
 Each partition could go at its own pace. A shared commit would then hold whoever happened to wait for it: one
 or two happenings each, of half of the partitions. In step, all that came to any of them since the last beat
-is one question and one commit. Only the number of commits depends on it: whoever is held up (by a store that
-does not answer, by a lease that may have ended) leaves the beat, and the others go on.
+is one question and one commit. While that is under way, the next beat is of those that are not in it. Only
+the number of commits depends on it: whoever is held up (by a store that does not answer, by a lease that may
+have ended) leaves the beat, and the others go on.
 """
 
 from __future__ import annotations
@@ -18,8 +19,7 @@ class Beat:
 
     def __init__(self) -> None:
         self._waiting: list[asyncio.Future[None]] = []  # for the next beat
-        self._inside = 0
-        self._deciding = 0  # of those inside
+        self._deciding = 0  # how many are in the present one
         self._decided: list[asyncio.Future[None]] = []
         self._called = False
 
@@ -28,7 +28,7 @@ class Beat:
         return Share(self)
 
     async def enter(self) -> None:
-        """Wait for the next beat, which is at once when none is under way."""
+        """Wait for the next beat, which is at once when nobody is deciding."""
         come: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(come)
         self._call()
@@ -36,46 +36,41 @@ class Beat:
             await come
         except asyncio.CancelledError:
             if not come.cancelled():  # else the beat that begins passes it over
-                self.leave(deciding=True)
+                self.leave()
             raise
 
     async def decided(self) -> None:
-        """Return once everybody inside has decided or left, so that all commit at the same moment."""
-        self._deciding -= 1
-        if self._deciding:
+        """Return once everybody in this beat has decided or left, so that all commit at the same moment."""
+        if self._deciding > 1:
             come: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._decided.append(come)
+            self._deciding -= 1
             await come
         else:
-            self._go_on()
+            self.leave()
 
-    def leave(self, *, deciding: bool) -> None:
-        """A turn is over; the last one calls the next beat."""
-        self._inside -= 1
-        if deciding:
-            self._deciding -= 1
-            if not self._deciding:
-                self._go_on()
-        self._call()
+    def leave(self) -> None:
+        """One less to be waited for; the last one lets the others commit and calls the next beat."""
+        self._deciding -= 1
+        if not self._deciding:
+            for come in self._decided:
+                if not come.done():
+                    come.set_result(None)
+            self._decided.clear()
+            self._call()
 
     def _call(self) -> None:
-        if not (self._inside or self._called) and self._waiting:
+        if not (self._deciding or self._called) and self._waiting:
             self._called = True  # in the loop's next turn: whoever is woken in this one comes with it
             asyncio.get_running_loop().call_soon(self._begin)
 
     def _begin(self) -> None:
         self._called = False
         coming = [come for come in self._waiting if not come.done()]
-        self._inside = self._deciding = len(coming)
+        self._deciding = len(coming)
         self._waiting.clear()
         for come in coming:
             come.set_result(None)
-
-    def _go_on(self) -> None:
-        for come in self._decided:
-            if not come.done():
-                come.set_result(None)
-        self._decided.clear()
 
 
 class Share:
@@ -83,11 +78,11 @@ class Share:
 
     def __init__(self, beat: Beat) -> None:
         self._beat = beat
-        self._inside = self._deciding = False
+        self._deciding = False
 
     async def __aenter__(self) -> Share:
         await self._beat.enter()
-        self._inside = self._deciding = True
+        self._deciding = True
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -101,7 +96,6 @@ class Share:
 
     def leave(self) -> None:
         """Let the others go on without this turn, however long it may still take."""
-        if self._inside:
-            self._inside = False
-            self._beat.leave(deciding=self._deciding)
+        if self._deciding:
             self._deciding = False
+            self._beat.leave()

@@ -209,9 +209,8 @@ class Partition:
             for run_id in batch.changes:
                 self._runs.pop(run_id, None)
             raise
-        await self._settle(
-            batch, [arrival.delivery for arrival in arrivals if arrival.delivery], later, share
-        )
+        share.leave()  # where nothing was to be committed
+        await self._settle(batch, [arrival.delivery for arrival in arrivals if arrival.delivery], later)
 
     async def _prepare(
         self, commit: Commit, happenings: Sequence[tuple[Arrival, str, Happening]]
@@ -287,9 +286,7 @@ class Partition:
                 share.leave()
                 await asyncio.sleep(_RETRY_PAUSE)
 
-    async def _settle(
-        self, batch: Batch, deliveries: Sequence[Delivery], later: Sequence[Delivery], share: Share
-    ) -> None:
+    async def _settle(self, batch: Batch, deliveries: Sequence[Delivery], later: Sequence[Delivery]) -> None:
         """All of this is after the commit; a crash from here on repeats it, and repeats are harmless."""
         shop = self._shop
         changes = batch.changes.values()
@@ -310,7 +307,6 @@ class Partition:
             for run_id, place in batch.in_line:
                 shop.executor.stand_in_line(run_id, place, self._inbox.happened)
         forget(self._runs, batch.changes, _MOST_IN_MEMORY)
-        share.leave()
         if later:
             queue = wire.partition_queue(self.number).name
             reached("orchestrator.partition.later.before")

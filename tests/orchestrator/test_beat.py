@@ -25,8 +25,8 @@ class Band:
         """Wait for an answer before deciding."""
         await self.asked.wait()
 
-    def play(self, name: str, act: Act | None = None) -> None:
-        """Take one turn: come, think, decide, commit."""
+    def play(self, name: str, act: Act | None = None, commit: asyncio.Event | None = None) -> None:
+        """Take one turn: come, think, decide, commit, which may take until ``commit`` is set."""
 
         async def turn() -> None:
             async with self.beat.join() as share:
@@ -35,6 +35,9 @@ class Band:
                     await act(share)
                 await share.decided()
                 self.notes.append(f"{name} commits")
+                if commit is not None:
+                    await commit.wait()
+                    self.notes.append(f"{name} has committed")
 
         self.tasks[name] = asyncio.create_task(turn())
 
@@ -68,7 +71,7 @@ async def test_those_who_come_together_commit_together(band: Band) -> None:
 
 
 async def test_who_comes_late_is_in_the_next(band: Band) -> None:
-    """And it begins when everybody of this one is through."""
+    """And it begins when everybody of this one has decided."""
     band.play("a", band.ask)
     await band.rest()
     band.play("b")
@@ -79,6 +82,21 @@ async def test_who_comes_late_is_in_the_next(band: Band) -> None:
     await band.rest()
     assert band.notes[:4] == ["a comes", "a commits", "b comes", "c comes"]
     assert sorted(band.notes[4:]) == ["b commits", "c commits"]
+
+
+async def test_the_next_beat_does_not_wait_for_the_store(band: Band) -> None:
+    """Others decide while a commit is under way."""
+    committed = asyncio.Event()
+    band.play("a", commit=committed)
+    await band.rest()
+    band.play("b")
+    band.play("c")
+    await band.rest()
+    assert band.notes[:4] == ["a comes", "a commits", "b comes", "c comes"]
+    assert sorted(band.notes[4:]) == ["b commits", "c commits"]
+    committed.set()
+    await band.tasks["a"]
+    assert band.notes[-1] == "a has committed"
 
 
 @pytest.mark.parametrize("how", ["leaves", "raises", "is cancelled"])
@@ -134,7 +152,7 @@ async def test_who_gives_up_waiting_is_not_waited_for(band: Band) -> None:
     band.tasks["b"].cancel()
     band.asked.set()
     await band.tasks["a"]
-    while not band.beat._inside:  # the next beat has been called
+    while not band.beat._deciding:  # the next beat has been called
         await asyncio.sleep(0)
     band.tasks["c"].cancel()
     await band.rest()
