@@ -25,15 +25,21 @@ def main() -> None:
 
 
 def ours(
-    bench: Bench, name: str, mode: str, count: int, at_once: int, script: str = "antiphon_flows"
+    bench: Bench,
+    name: str,
+    mode: str,
+    count: int,
+    at_once: int,
+    script: str = "antiphon_flows",
+    **settings: str,
 ) -> None:
     """Antiphon on PostgreSQL and RabbitMQ, and in one SQLite file."""
     if bench.wanted(f"{name} postgres"):
-        places = bench.services.settings()
+        places = bench.services.settings() | settings
         bench.side(f"{name} postgres", script, mode, count, at_once, **places)
     with tempfile.TemporaryDirectory() as folder:
         places = {"ANTIPHON_HOME": folder, "ANTIPHON_DATABASE_URL": f"sqlite:///{folder}/antiphon.db"}
-        bench.side(f"{name} embedded", script, mode, count, at_once, **places)
+        bench.side(f"{name} embedded", script, mode, count, at_once, **places, **settings)
 
 
 def run(bench: Bench) -> None:
@@ -41,6 +47,8 @@ def run(bench: Bench) -> None:
     services = bench.services
     services.prepare()
     ours(bench, "antiphon", "apart", count, at_once)
+    # One process needs no more than two: one of them decides while the other's commit is on its way.
+    ours(bench, "antiphon, 2 partitions,", "apart", count, at_once, ANTIPHON_PARTITIONS="2")
     python = peers.python()
     names = ("dbos threads", "dbos asyncio", "restate", "celery", "dramatiq")
     if isinstance(python, str):
