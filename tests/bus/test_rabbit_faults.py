@@ -321,35 +321,3 @@ async def _delete(vhost: str, queue: str) -> None:
     connection = await aio_pika.connect(vhost)
     async with connection, connection.channel() as channel:
         await (await channel.get_queue(queue)).delete(if_unused=False, if_empty=False)
-
-
-async def test_a_full_queue_that_refuses_costs_the_others_nothing(bus: RabbitBus, vhost: str) -> None:
-    """What is refused is refused alone, also while its channel is replaced; once there is room, it goes."""
-    connection = await aio_pika.connect(vhost)
-    async with connection:
-        channel = await connection.channel()
-        full = {"x-queue-type": "quorum", "x-max-length": 1, "x-overflow": "reject-publish"}
-        queue = await channel.declare_queue("full", durable=True, arguments=full)
-        await bus.declare(Queue("q"))
-        refused = []
-        async with asyncio.timeout(PATIENCE):
-            for n in range(15):
-                try:
-                    await bus.publish(*to("full", f"f{n}"), *to("q", *(f"q{n}-{m}" for m in range(20))))
-                except PublishFailed as failed:
-                    refused.append({index: str(error) for index, error in failed.errors.items()})
-                await asyncio.sleep(0.1)
-        assert len(refused) > 5
-        assert all(list(each) == [0] and "refused message 'f" in each[0] for each in refused)
-        wanted = sorted(f"q{n}-{m}" for n in range(15) for m in range(20))
-        assert sorted(await ids(await bus.subscribe("q", prefetch=500), 300)) == wanted
-        await queue.purge()
-
-        async def taken() -> bool:
-            try:
-                await bus.publish(*to("full", "last"))
-            except PublishFailed:
-                return False
-            return True
-
-        await until(taken)

@@ -1,0 +1,51 @@
+"""A queue that refuses messages, and the others that are published with them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aio_pika
+
+from antiphon.devservices import Rabbit
+from bus.port import Queue
+from bus.rabbit import RabbitBus
+from contracts.errors import PublishFailed
+from tests.bus.helpers import PATIENCE, ids, to, until
+
+
+async def test_a_full_queue_that_refuses_costs_the_others_nothing(rabbit: Rabbit) -> None:
+    """What is refused is refused alone, also while its channel is replaced; once there is room, it goes."""
+    with rabbit.vhost() as vhost:
+        bus = RabbitBus(vhost, publish_timeout=5.0)
+        await bus.start()
+        connection = await aio_pika.connect(vhost)
+        try:
+            channel = await connection.channel()
+            full = {"x-queue-type": "quorum", "x-max-length": 1, "x-overflow": "reject-publish"}
+            queue = await channel.declare_queue("full", durable=True, arguments=full)
+            await bus.declare(Queue("q"))
+            refused = []
+            async with asyncio.timeout(PATIENCE):
+                for n in range(15):
+                    try:
+                        await bus.publish(*to("full", f"f{n}"), *to("q", *(f"q{n}-{m}" for m in range(20))))
+                    except PublishFailed as failed:
+                        refused.append({index: str(error) for index, error in failed.errors.items()})
+                    await asyncio.sleep(0.1)
+            assert len(refused) > 5
+            assert all(list(each) == [0] and "refused message 'f" in each[0] for each in refused)
+            wanted = sorted(f"q{n}-{m}" for n in range(15) for m in range(20))
+            assert sorted(await ids(await bus.subscribe("q", prefetch=500), 300)) == wanted
+            await queue.purge()
+
+            async def taken() -> bool:
+                try:
+                    await bus.publish(*to("full", "last"))
+                except PublishFailed:
+                    return False
+                return True
+
+            await until(taken)
+        finally:
+            await connection.close()
+            await bus.close()
