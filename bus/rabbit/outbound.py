@@ -38,6 +38,12 @@ class Nacked:
 # said.
 Outcome = Returned | Nacked | BaseException | None
 
+# Seconds after which a channel on which a message was refused is replaced. RabbitMQ remembers on each channel
+# which node leads a quorum queue: one whose first message comes while that node is down refuses all that
+# follow until it is back, long after another leads (rabbit_fifo_client, 3.10 and later). A queue that is full
+# refuses as well, and often; hence a pause.
+_REFUSED_LANE = 1.0
+
 _CONFIRMED, _RETURNED, _NACKED = Confirmed(), Returned(), Nacked()
 
 
@@ -86,7 +92,6 @@ class Outbound(Lane):
     """
 
     takes = frozenset({ACK, NACK, RETURN})
-    refuses = False  # whether the broker has refused a message here
 
     def __init__(
         self,
@@ -103,6 +108,8 @@ class Outbound(Lane):
         self._frame_max = raw.connection.connection_tune.frame_max or 0
         self._user = user
         self._clock = clock
+        self._opened_at = asyncio.get_running_loop().time()
+        self._has_refused = False
         self._tag = 0
         self._waiting: dict[int, tuple[Batch, int, str]] = {}
         self._ids: dict[str, int] = {}
@@ -124,6 +131,13 @@ class Outbound(Lane):
     def is_closed(self) -> bool:
         """Whether nothing can be sent on it any more."""
         return not self.usable or self._raw.is_closed
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether another is to be opened in its place: it is closed, or the broker refuses messages here."""
+        if self._has_refused:
+            return self.is_closed or asyncio.get_running_loop().time() - self._opened_at >= _REFUSED_LANE
+        return self.is_closed
 
     async def close(self) -> None:
         """Close the channel; what waits for its confirm is lost."""
@@ -181,7 +195,7 @@ class Outbound(Lane):
         outcome: Confirmed | Nacked = _CONFIRMED
         if method == NACK:
             outcome = _NACKED
-            self.refuses = True
+            self._has_refused = True
         if not multiple:
             self._settle(tag, outcome)
             return

@@ -25,11 +25,6 @@ __all__ = ["Publisher"]
 # What opening a lane may end in when the broker goes away meanwhile.
 _LOST_LANE: tuple[type[Exception], ...] = (*LOST, BusUnavailable)
 _AT_ONCE = 256  # messages sent before there must be room in the socket for more
-# Seconds after which a channel on which a message was refused is replaced. RabbitMQ remembers on each channel
-# which node leads a quorum queue: one whose first message comes while that node is down refuses all that
-# follow until it is back, long after another leads (rabbit_fifo_client, 3.10 and later). A queue that is full
-# refuses as well, and often; hence a pause.
-_REFUSED_LANE = 1.0
 
 
 class _Lost(BusUnavailable):
@@ -52,7 +47,6 @@ class Publisher:
         self._topology = topology
         self._clock = clock
         self._lane: Outbound | None = None
-        self._opened = 0.0
         self._opening = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
         self._running = 0
@@ -82,8 +76,7 @@ class Publisher:
             sent = self._send_at_once(outgoing, todo, batch)
             if sent < len(todo):
                 errors |= await self._send(outgoing, todo[sent:], batch, deadline)
-            if batch.left:
-                await batch.done(deadline)
+            await batch.done(deadline)
             if batch.left or batch.outcomes:
                 errors |= {index: self._too_late() for index in batch.left}
                 errors |= {index: self._error(why, outgoing[index]) for index, why in batch.outcomes.items()}
@@ -213,26 +206,20 @@ class Publisher:
     def _ready_lane(self) -> Outbound | None:
         """The lane, where there is nothing to wait for."""
         lane = self._lane
-        return lane if lane is not None and self._is_good(lane) and self._link.ready else None
-
-    def _is_good(self, lane: Outbound) -> bool:
-        if lane.is_closed:
-            return False
-        return not lane.refuses or asyncio.get_running_loop().time() - self._opened < _REFUSED_LANE
+        return lane if lane is not None and not lane.is_worn and self._link.ready else None
 
     async def _open(self) -> Outbound:
         """The lane of the present connection, once the broker takes publishes."""
         connection = await self._link.unblocked()
         async with self._opening:
             old = self._lane
-            if old is not None and self._is_good(old):
+            if old is not None and not old.is_worn:
                 return old
             if old is not None and old.is_closed:
                 # It may have closed because an exchange was deleted (404): make sure of all of them.
                 self._topology.forget()
                 await self._topology.declare_exchanges()
             lane = self._lane = await Outbound.open(connection, self._user, self._clock)
-            self._opened = asyncio.get_running_loop().time()
             if old is not None and not old.is_closed:
                 task = asyncio.create_task(_retire(old), name="retire a channel")
                 self._retiring.add(task)
