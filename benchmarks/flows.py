@@ -33,10 +33,14 @@ def ours(
     script: str = "antiphon_flows",
     **settings: str,
 ) -> None:
-    """Antiphon on PostgreSQL and RabbitMQ, and in one SQLite file."""
+    """Antiphon on PostgreSQL and RabbitMQ, and in one SQLite file.
+
+    Each side has a vhost of its own: what one has not acked at its end would be runs of the next.
+    """
     if bench.wanted(f"{name} postgres"):
-        places = bench.services.settings() | settings
-        bench.side(f"{name} postgres", script, mode, count, at_once, **places)
+        with bench.services.rabbit.vhost() as vhost:
+            places = bench.services.settings() | {"ANTIPHON_AMQP_URL": vhost} | settings
+            bench.side(f"{name} postgres", script, mode, count, at_once, **places)
     with tempfile.TemporaryDirectory() as folder:
         places = {"ANTIPHON_HOME": folder, "ANTIPHON_DATABASE_URL": f"sqlite:///{folder}/antiphon.db"}
         bench.side(f"{name} embedded", script, mode, count, at_once, **places, **settings)
