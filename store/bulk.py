@@ -38,6 +38,8 @@ OnConflict = Literal["error", "ignore", "update"]
 Values = tuple[Any, ...]
 Names = tuple[str, ...]
 
+_MOST_KEYS = 256  # of one question to SQLite, which takes 32,766 parameters
+
 
 def insert_rows(
     connection: Connection,
@@ -104,8 +106,11 @@ def select_rows(
     if not keys:
         return []
     wanted = tuple(columns) or tuple(table.c.keys())
-    sql = statements.select(connection.dialect.name, table, wanted, tuple(by) or _primary_key(table), lock)
-    return _fetch(connection, sql, list(dict.fromkeys(tuple(key) for key in keys)))
+    given = tuple(by) or _primary_key(table)
+    values = list(dict.fromkeys(tuple(key) for key in keys))
+    if connection.dialect.name != "postgresql":
+        return _select_in_parts(connection, table, wanted, given, values)
+    return _fetch(connection, statements.select("postgresql", table, wanted, given, lock), values)
 
 
 class Together:
@@ -226,6 +231,20 @@ def _fetch(connection: Connection, sql: str, values: list[Values]) -> list[Row[A
     found: list[Row[Any]] = []
     for row in values:
         found.extend(connection.exec_driver_sql(sql, row).all())
+    return found
+
+
+def _select_in_parts(
+    connection: Connection, table: Table, columns: Names, by: Names, values: list[Values]
+) -> list[Row[Any]]:
+    """Keys by the power of two, so that there are few texts and each stays prepared; NULL equals no key."""
+    found: list[Row[Any]] = []
+    for start in range(0, len(values), _MOST_KEYS):
+        part = values[start : start + _MOST_KEYS]
+        rows = 1 << (len(part) - 1).bit_length()
+        part += [(None,) * len(by)] * (rows - len(part))
+        sql = statements.select("sqlite", table, columns, by, rows=rows)
+        found += connection.exec_driver_sql(sql, tuple(itertools.chain.from_iterable(part))).all()
     return found
 
 

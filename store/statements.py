@@ -78,7 +78,12 @@ def delete(dialect: str, table: Table, keys: Names) -> str:
 
 
 @lru_cache(_CACHED)
-def select(dialect: str, table: Table, columns: Names, keys: Names, lock: bool = False) -> str:
+def select(dialect: str, table: Table, columns: Names, keys: Names, lock: bool = False, rows: int = 1) -> str:
+    """``rows``, for SQLite alone: how many keys it takes.
+
+    SQLite's planner keeps the order of a CROSS JOIN (sqlite.org/optoverview.html, 8.2), so that each row is
+    found by its key; for IN with two columns it reads the whole table.
+    """
     name = _quote(table.name)
     _check(table, columns)
     wanted = ", ".join(f"{name}.{_quote(column)}" for column in columns)
@@ -86,7 +91,10 @@ def select(dialect: str, table: Table, columns: Names, keys: Names, lock: bool =
         sql = f"SELECT {wanted} FROM {name}, {_unnest(table, keys, keys)} WHERE {_match(name, keys)}"
         order = ", ".join(f"{name}.{_quote(key)}" for key in keys)
         return sql + (f" ORDER BY {order} FOR UPDATE OF {name}" if lock else "")
-    return f"SELECT {wanted} FROM {name} WHERE {_equal(keys)}"
+    _check(table, keys)
+    given = ", ".join([f"({_marks(len(keys))})"] * rows)
+    match = " AND ".join(f"{name}.{_quote(key)} = v.column{number}" for number, key in enumerate(keys, 1))
+    return f"SELECT {wanted} FROM (VALUES {given}) AS v CROSS JOIN {name} ON {match}"
 
 
 @lru_cache(_CACHED)

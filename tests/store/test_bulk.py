@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, create_engine, select
 from sqlalchemy.exc import IntegrityError
 
 from contracts.errors import ConfigurationError
+from store import statements
 from store.bulk import Together, delete_rows, insert_rows, select_rows, update_rows
 from store.database import Database
-from store.tables import events, marks, outbox, partitions, timers
+from store.tables import events, marks, outbox, partitions, runs, timers
 
 
 def event(n: int, **other: Any) -> dict[str, Any]:
@@ -133,6 +134,26 @@ async def test_select_rows_finds_by_key_and_only_once(database: Database) -> Non
     by_run = await database.read(lambda c: select_rows(c, marks, [("r4",)], by=("run_id",)))
     assert [row.message_id for row in by_run] == ["m"]
     assert await database.read(lambda c: select_rows(c, marks, [])) == []
+
+
+async def test_select_rows_finds_any_number(database: Database) -> None:
+    """Hundreds of keys, among them many that nobody has, find each row that is there and no other."""
+    pairs = [(f"r{n % 7}", f"{n:04}") for n in range(700)]
+    await put(database, marks, [{"run_id": run_id, "message_id": id} for run_id, id in pairs[::2]])
+    found = await database.read(lambda c: [tuple(row) for row in select_rows(c, marks, pairs)])
+    assert sorted(found) == sorted(pairs[::2])
+
+
+async def test_sqlite_finds_each_row_by_its_key() -> None:
+    """A question of many keys searches an index for each of them, and reads no table from end to end."""
+    for table, by in ((marks, ("run_id", "message_id")), (marks, ("run_id",)), (runs, ("id",))):
+        text = statements.select("sqlite", table, by, by, rows=4)
+        engine = create_engine("sqlite://")
+        with engine.begin() as connection:
+            table.create(connection)
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", ("x",) * (4 * len(by)))
+            steps = [str(row[3]) for row in plan]
+        assert any(step.startswith(f"SEARCH {table.name} ") for step in steps), steps
 
 
 @pytest.mark.parametrize(
