@@ -37,6 +37,9 @@ _READ_PREFIXES = (BINARY_PREFIX, "cloudEvents_", "ce-")
 _REQUIRED = ("id", "source", "type", "specversion")
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"  # RFC 4648 section 6, in lower case
 _PAIRS = [first + second for first in _BASE32 for second in _BASE32]
+_TRIPLES = [pair + third for pair in _PAIRS for third in _BASE32]
+_SIXTY_BITS = (1 << 60) - 1
+_LENGTHS = [length.to_bytes(4, "big") for length in range(256)]
 _KNOWN = frozenset({*_REQUIRED, "time", "subject", "dataschema", "datacontenttype"})
 
 
@@ -45,11 +48,20 @@ def derive_id(*parts: str | int) -> str:
 
     Each part is prefixed with its length, so that ``("a", "bc")`` and ``("ab", "c")`` differ.
     """
-    raws = [str(part).encode() for part in parts]
-    digest = hashlib.sha256(b"".join([len(raw).to_bytes(4, "big") + raw for raw in raws])).digest()
-    bits = int.from_bytes(digest[:17], "big") >> 6
-    # Ten bits a step: base64.b32encode takes three times as long, and ids are made for every message.
-    return "".join([_PAIRS[bits >> shift & 1023] for shift in range(120, -1, -10)])
+    named = b""
+    for part in parts:
+        raw = str(part).encode()
+        size = len(raw)
+        named += (_LENGTHS[size] if size < 256 else size.to_bytes(4, "big")) + raw
+    bits = int.from_bytes(hashlib.sha256(named).digest()[:17], "big") >> 6
+    # By hand, since ids are made for every message: base64.b32encode takes four times as long. Fifteen bits a
+    # step, out of two numbers that fit a machine word.
+    high, low = bits >> 70, bits >> 10 & _SIXTY_BITS
+    return (
+        f"{_TRIPLES[high >> 45]}{_TRIPLES[high >> 30 & 32767]}{_TRIPLES[high >> 15 & 32767]}"
+        f"{_TRIPLES[high & 32767]}{_TRIPLES[low >> 45]}{_TRIPLES[low >> 30 & 32767]}"
+        f"{_TRIPLES[low >> 15 & 32767]}{_TRIPLES[low & 32767]}{_PAIRS[bits & 1023]}"
+    )
 
 
 def timestamp(seconds: float) -> str:

@@ -27,7 +27,7 @@ class Ring:
         self.generation = 0
         self.grown = asyncio.Event()
         self._places: list[Place] = []
-        self._entries: list[Entry] = []
+        self._entries: list[bytes] = []  # ids are made for those who read, who are few
 
     @property
     def end(self) -> Place:
@@ -37,7 +37,7 @@ class Ring:
     def append(self, place: Place, data: bytes) -> None:
         """Add an entry behind all others. ``ring`` wakes those who wait."""
         self._places.append(place)
-        self._entries.append((as_id(place), data))
+        self._entries.append(data)
 
     def ring(self) -> None:
         """Drop what is too old, and wake whoever waits for entries."""
@@ -70,11 +70,14 @@ class Ring:
         """The entries behind ``place``, oldest first; None when some of them may be gone from here."""
         if place < self.start:
             return None
-        index = bisect_right(self._places, place)
-        return self._entries[index : index + most]
+        return self._from(bisect_right(self._places, place), most)
 
     def oldest(self, most: int) -> list[Entry]:
-        return self._entries[:most]
+        return self._from(0, most)
+
+    def _from(self, index: int, most: int) -> list[Entry]:
+        places = map(as_id, self._places[index : index + most])
+        return list(zip(places, self._entries[index : index + most], strict=True))
 
 
 def as_place(id: str) -> Place | None:
