@@ -1,7 +1,8 @@
 """One consumer drains 20,000 persistent messages of 512 bytes: ``python -m benchmarks.reactors [--short]``.
 
 Quorum queues everywhere. Antiphon validates each against its contract, deduplicates in its inbox on
-PostgreSQL, and in one side verifies an Ed25519 signature; the peers do none of the three.
+PostgreSQL, and verifies a signature (HMAC-SHA256 as one process alone does, Ed25519 as several do) or none;
+the peers do none of the three.
 ``published_per_s`` is each side's own confirmed publishing. The sides "at 500/s" measure from the call that
 publishes a message to its handler, in one process, at a steady pace.
 """
@@ -15,6 +16,7 @@ from benchmarks import peers
 from benchmarks.harness import Bench, arguments
 
 PACE = 500  # messages a second
+MODES = ("unsigned", "hmac", "ed25519")
 
 
 def main() -> None:
@@ -23,8 +25,8 @@ def main() -> None:
     with DevServices() as services:
         bench = Bench("reactors", options, services)
         services.prepare()
-        for mode in ("unsigned", "signed"):
-            bench.side(f"antiphon {mode}", "antiphon_reactor", mode, count, **fresh(services))
+        for mode in MODES:
+            bench.side(f"antiphon {mode}", "antiphon_reactor", mode, count, **fresh(services, mode))
         where = {"AMQP_URL": services.rabbit.url}
         python = peers.python()
         where["REDIS_URL"] = services.redis.url
@@ -39,17 +41,17 @@ def main() -> None:
 
 def steady(bench: Bench, count: int, python: Path | str, where: dict[str, str]) -> None:
     """From publishing to handling, at a pace that everybody can keep."""
-    for mode in ("unsigned", "signed"):
+    for mode in MODES:
         name = f"antiphon {mode} at {PACE}/s"
-        bench.side(name, "antiphon_reactor", mode, count, PACE, **fresh(bench.services))
+        bench.side(name, "antiphon_reactor", mode, count, PACE, **fresh(bench.services, mode))
     for name in ("aio_pika", "faststream"):
         if not isinstance(python, str):
             bench.side(f"{name} at {PACE}/s", f"{name}_consumer", count, PACE, python=python, **where)
 
 
-def fresh(services: DevServices) -> dict[str, str]:
-    """A database and a vhost that nothing was in."""
-    return {**services.settings(), "ANTIPHON_HOME": ".antiphon/bench/home"}
+def fresh(services: DevServices, mode: str) -> dict[str, str]:
+    """A database and a vhost that nothing was in, and keys of the one kind."""
+    return {**services.settings(), "ANTIPHON_HOME": f".antiphon/bench/home-{mode}"}
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Final, Literal
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+import nacl.signing
+from nacl.exceptions import CryptoError
 
 from contracts.envelope import timestamp
 from contracts.errors import ConfigurationError
@@ -132,12 +132,12 @@ class Key:
             return lambda signature, statement: hmac.compare_digest(
                 hmac.digest(secret, statement, hashlib.sha256), signature
             )
-        public = Ed25519PublicKey.from_public_bytes(self.material)
+        public = nacl.signing.VerifyKey(self.material)
 
         def check(signature: bytes, statement: bytes) -> bool:
             try:
-                public.verify(signature, statement)
-            except InvalidSignature:
+                public.verify(statement, signature)
+            except CryptoError:  # also where it has not the length of a signature
                 return False
             return True
 
@@ -178,13 +178,14 @@ class SigningKey:
         """What verifies: the public key, or the secret of an HMAC."""
         if self.algorithm == "hmac-sha256":
             return self.secret
-        return Ed25519PrivateKey.from_private_bytes(self.secret).public_key().public_bytes_raw()
+        return bytes(nacl.signing.SigningKey(self.secret).verify_key)
 
     @cached_property
     def _sign(self) -> Callable[[bytes], bytes]:
         if self.algorithm == "hmac-sha256":
             return lambda statement: hmac.digest(self.secret, statement, hashlib.sha256)
-        return Ed25519PrivateKey.from_private_bytes(self.secret).sign
+        private = nacl.signing.SigningKey(self.secret)
+        return lambda statement: private.sign(statement).signature
 
 
 class Keyring:
@@ -245,7 +246,7 @@ def _read_key(entry: Any, secrets: Mapping[str, bytes], where: str) -> Key:
         material = secrets.get(kid)
         if algorithm == "ed25519":
             material = base64.b64decode(entry["public"], validate=True)
-            Ed25519PublicKey.from_public_bytes(material)
+            nacl.signing.VerifyKey(material)
         return Key(
             kid,
             algorithm,

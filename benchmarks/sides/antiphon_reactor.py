@@ -1,6 +1,8 @@
-"""Antiphon: one reactor hears COUNT events of 512 bytes: validated, inbox on, ``signed`` or ``unsigned``.
+"""Antiphon: one reactor hears COUNT events of 512 bytes: validated, inbox on, signed or ``unsigned``.
 
-They wait in the queue before it begins, or, with a third argument, come at that many a second.
+With ``hmac`` they are signed by the key that ``antiphon up`` makes for itself, with ``ed25519`` by one of
+those that a house of several processes has. They wait in the queue before it begins, or, with a third
+argument, come at that many a second.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import orjson
 from loadgen import begin, end, measure_paced, until
 
 from antiphon import App, Settings, reacts_to
+from antiphon.keys import DEVELOPMENT, ROLES, KeyMaker
 from antiphon.loop import run
 from antiphon.roles import declare, reacting
 from antiphon.rooms import open_rooms
@@ -50,7 +53,9 @@ def said(number: int) -> Event:
 
 
 async def main(mode: str, count: int, per_s: float) -> None:
-    settings = Settings.load(log_level="warning", signing="strict" if mode == "signed" else "off")
+    settings = Settings.load(log_level="warning", signing="off" if mode == "unsigned" else "strict")
+    if mode == "ed25519":  # it is there before the process would make one of its own
+        KeyMaker(settings.keys_folder).ensure(DEVELOPMENT, ROLES[DEVELOPMENT](DEVELOPMENT))
     app = App("bench", reactors=[listen], external=[TYPE])
     app.registry.add(TYPE, SCHEMA)
     async with AsyncExitStack() as stack:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 from typing import Any
 
@@ -97,3 +98,10 @@ def test_what_is_no_keyring_is_refused(wrong: Any) -> None:
 def test_patterns(patterns: list[str], text: str, allowed: bool) -> None:
     """One star is a part of one word, two are any number of words, and ! takes away."""
     assert Patterns(patterns, "/").allow(text) is allowed
+
+
+def test_a_public_key_with_which_anything_is_signed_verifies_nothing() -> None:
+    """The neutral point fits every statement: R the same, S zero (RFC 8032 section 5.1.7 lets it pass)."""
+    neutral = bytes([1]) + bytes(31)
+    key = Key("anybody/1", "ed25519", neutral, Rights.of(), not_before=0.0)
+    assert not key.verifies(base64.b64encode(neutral + bytes(32)).decode(), b"anything")
