@@ -224,16 +224,20 @@ async def find_run(platform: Platform, workspace: str, run_id: str) -> Run | dic
 async def _answer(
     request: Request, platform: Platform, workspace: str, outcome: str, view: dict[str, Any]
 ) -> Response:
+    async def stored() -> Run | None:
+        return await platform.database.read(lambda conn: get_run(conn, workspace, view["id"]))
+
     headers = {"Location": f"/runs/{view['id']}"}
     wait = wait_preference(request.headers.get("prefer"), platform.longest_wait)
-    ended = False
+    run = await stored() if outcome == "exists" else None
     if wait is not None:
         headers["Preference-Applied"] = f"wait={wait:g}"
-        ended = await platform.client.ended(view["id"], wait)
-    if ended or outcome == "exists":
-        run = await platform.database.read(lambda conn: get_run(conn, workspace, view["id"]))
-        if run is not None:
-            return Json(run_view(run), headers=headers)
+        # A run that was there may have ended long ago: nobody tells of that again.
+        if run is None or run.ended_at is None:
+            ended = await platform.client.ended(view["id"], wait)
+            run = await stored() if ended or run is not None else None
+    if run is not None:
+        return Json(run_view(run), headers=headers)
     return Json(view, status_code=202, headers={**headers, "Retry-After": "1"})
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from orchestrator.client import Client
 from tests.gateway.house import House, until
 
 PLACED = {"order_id": "o-1", "amount": 3}
@@ -26,3 +29,21 @@ async def test_a_signal_sent_again_has_its_first_answer_also_when_the_run_has_en
     assert (again.status_code, again.json()) == (sent.status_code, sent.json())
     assert again.headers["idempotency-replayed"] == "true"
     assert other.status_code == 409
+
+
+async def test_who_asks_for_a_run_that_has_ended_does_not_wait_for_its_end(
+    working_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``Prefer: wait`` on a start that is a repeat: the answer is there, and nobody will tell of it again."""
+    headers = {"Prefer": "wait=15"}
+    async with working_house.client("admin") as client:
+        first = await client.post("/flows/order/runs", json=PLACED, headers=headers)
+
+        async def never(*_: object) -> bool:
+            raise AssertionError("waited for an end that was in the store")
+
+        monkeypatch.setattr(Client, "ended", never)
+        again = await client.post("/flows/order/runs", json=PLACED, headers=headers)
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert again.json() == first.json()
+    assert again.headers["preference-applied"] == "wait=15"
