@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, update
+from sqlalchemy import Connection
 
 from bus.embedded.storage import Storage
 from bus.embedded.tables import messages
@@ -19,17 +19,22 @@ __all__ = ["Ledger"]
 
 _log = logging.getLogger(__name__)
 
-_INSERT = insert(messages)
-_DELETE = delete(messages).where(messages.c.seq == bindparam("at"))
-_COUNT = update(messages).where(messages.c.seq == bindparam("at")).values(deliveries=bindparam("handed"))
+# As the driver takes them: building them anew for each transaction costs more than running them.
+_COLUMNS = messages.c.keys()
+_INSERT = (
+    f"INSERT INTO {messages.name} ({', '.join(_COLUMNS)}) "  # noqa: S608 - names of ours
+    f"VALUES ({', '.join('?' * len(_COLUMNS))})"
+)
+_DELETE = f"DELETE FROM {messages.name} WHERE seq = ?"  # noqa: S608
+_COUNT = f"UPDATE {messages.name} SET deliveries = ? WHERE seq = ?"  # noqa: S608
 
 
 @dataclass(slots=True)
 class _Page:
     """What one transaction will say. ``moves`` are rows whose original is among ``deletes``."""
 
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    moves: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    moves: list[tuple[Any, ...]] = field(default_factory=list)
     deletes: list[int] = field(default_factory=list)
     counts: dict[int, int] = field(default_factory=dict)
     landed: list[Callable[[], None]] = field(default_factory=list)
@@ -42,11 +47,11 @@ class _Page:
     def write(self, connection: Connection) -> None:
         inserts = self.rows + self.moves
         if inserts:
-            connection.execute(_INSERT, inserts)
+            connection.exec_driver_sql(_INSERT, inserts)
         if self.counts:
-            connection.execute(_COUNT, [{"at": seq, "handed": n} for seq, n in self.counts.items()])
+            connection.exec_driver_sql(_COUNT, [(handed, seq) for seq, handed in self.counts.items()])
         if self.deletes:
-            connection.execute(_DELETE, [{"at": seq} for seq in self.deletes])
+            connection.exec_driver_sql(_DELETE, [(seq,) for seq in self.deletes])
 
     def take_back(self, failed: _Page) -> None:
         """Try again what nobody waits for; publishers were told, and publish again themselves."""
@@ -72,7 +77,7 @@ class Ledger:
         self._hurry = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def insert(self, rows: Sequence[dict[str, Any]], landed: Callable[[], None]) -> asyncio.Future[None]:
+    def insert(self, rows: Sequence[tuple[Any, ...]], landed: Callable[[], None]) -> asyncio.Future[None]:
         """Insert rows; done once they are durable, just after ``landed`` was called.
 
         The future fails with BusUnavailable.
@@ -81,7 +86,7 @@ class Ledger:
         self._page.landed.append(landed)
         return self.settled()
 
-    def move(self, rows: Sequence[dict[str, Any]], gone: Sequence[int], moved: Callable[[], None]) -> None:
+    def move(self, rows: Sequence[tuple[Any, ...]], gone: Sequence[int], moved: Callable[[], None]) -> None:
         """Insert rows and delete ``gone`` in one transaction, soon; ``moved`` is called after it."""
         self._page.moves.extend(rows)
         self._page.moved.append(moved)

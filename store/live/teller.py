@@ -43,7 +43,11 @@ class Teller:
 
     def tell(self, feed: str, entry: Mapping[str, Any]) -> None:
         """Hand over one entry; returns at once."""
-        self._waiting.append((feed, orjson.dumps(entry)))
+        self.tell_json(feed, orjson.dumps(entry))
+
+    def tell_json(self, feed: str, entry: bytes) -> None:
+        """The same for one that is JSON already."""
+        self._waiting.append((feed, entry))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._drain(), name="antiphon-live-teller")
 
