@@ -29,6 +29,8 @@ __all__ = ["Rooms", "open_bus", "open_rooms", "open_store"]
 
 log = structlog.get_logger(__name__)
 
+_WRITERS = 2  # on PostgreSQL: what is decided next is written beside what is being written (decision 0024)
+
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
@@ -96,7 +98,9 @@ async def open_store(settings: Settings, *, migrate: bool = False) -> AsyncItera
     file = _file_of(settings.database_url)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-    database = await Database.open(database_url(settings), pool=settings.database_pool, migrate=migrate)
+    database = await Database.open(
+        database_url(settings), pool=settings.database_pool, writers=_WRITERS, migrate=migrate
+    )
     try:
         await database.read(require_migrated)
         yield database

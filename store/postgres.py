@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from contracts.crash import reached
 from contracts.errors import ConfigurationError, StoreUnavailable
-from store.postgres_lane import Lane, LaneLost
+from store.postgres_lane import LaneLost, Lanes
 from store.postgres_tls import take_tls
 from store.shortcut import Single
 
@@ -58,14 +58,14 @@ class PostgresEngine:
         self.writers = writers
         self._statement_timeout = statement_timeout
         self._where = url.render_as_string(hide_password=True)
-        self._write_engine = _engine(url, writers + 1, statement_timeout)  # one is the lane's
+        self._write_engine = _engine(url, 2 * writers, statement_timeout)  # half of them are the lanes'
         self._read_pool = _engine(url, pool + 1, statement_timeout)
         # One snapshot for all statements of a read; costs no round trip, it is part of BEGIN.
         self._read_engine = self._read_pool.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
-        self._write_lane = Lane(self._write_engine)
-        self._read_lane = Lane(self._read_pool)
+        self._write_lanes = Lanes(self._write_engine, writers)
+        self._read_lanes = Lanes(self._read_pool, 1)
 
     @classmethod
     async def open(
@@ -108,10 +108,10 @@ class PostgresEngine:
 
         Raises StoreUnavailable; after that the fate of one that writes is unknown.
         """
-        lane = self._write_lane if writing else self._read_lane
+        lanes = self._write_lanes if writing else self._read_lanes
         try:
             reached("store.postgres.single.before")
-            rows = await lane.fetch(statement)
+            rows = await lanes.fetch(statement)
             reached("store.postgres.single.after")
             return rows
         except LaneLost as error:
@@ -129,9 +129,8 @@ class PostgresEngine:
         return literal_column("extract(epoch from clock_timestamp())::float8", Double)
 
     async def close(self) -> None:
-        for lane in (self._write_lane, self._read_lane):
-            with contextlib.suppress(DBAPIError, OSError):
-                await lane.close()
+        await self._write_lanes.close()
+        await self._read_lanes.close()
         await self._write_engine.dispose()
         await self._read_pool.dispose()
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from store.shortcut import Single
 
-__all__ = ["Lane", "LaneLost"]
+__all__ = ["LaneLost", "Lanes"]
 
 
 # What a statement ends in when its connection breaks under it. (The internal one: asyncpg was told of the end
@@ -34,7 +36,25 @@ class LaneLost(Exception):
     """Raised when the connection broke under a statement: whether it took effect is unknown."""
 
 
-class Lane:
+class Lanes:
+    """So many statements side by side, each on a connection of its own; what is more waits for the first."""
+
+    def __init__(self, engine: AsyncEngine, number: int) -> None:
+        self._lanes = [_Lane(engine) for _ in range(number)]
+
+    async def fetch(self, statement: Single) -> Sequence[Any]:
+        """See ``_Lane.fetch``."""
+        free = next((lane for lane in self._lanes if not lane.busy), self._lanes[0])
+        return await free.fetch(statement)
+
+    async def close(self) -> None:
+        """Give the connections back; one that is broken is no reason to keep the others."""
+        for lane in self._lanes:
+            with contextlib.suppress(DBAPIError, OSError):
+                await lane.close()
+
+
+class _Lane:
     """Holds one connection of an engine's pool, and runs one statement at a time on it, with no BEGIN.
 
     The pool must have a connection to spare for it. One that breaks is replaced at the next statement.
@@ -45,6 +65,11 @@ class Lane:
         self._held: AsyncConnection | None = None
         self._driver: asyncpg.Connection[Any] | None = None
         self._turn = asyncio.Lock()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a statement is under way."""
+        return self._turn.locked()
 
     async def fetch(self, statement: Single) -> Sequence[Any]:
         """The rows. Raises LaneLost, asyncpg.PostgresError, and what connecting raises."""

@@ -55,8 +55,7 @@ class Settings(BaseSettings):
         description="The store: `sqlite:///FILE` (one machine) or `postgresql://user:password@host/name`. "
         "Unset: `antiphon.db` in `ANTIPHON_HOME`.",
     )
-    database_pool: int = Field(4, ge=1, le=200, description="Connections to the store, per process.")
-
+    database_pool: int = Field(4, ge=1, le=200, description="Connections that read the store; 6 more write.")
     amqp_url: str | None = Field(
         None,
         description="RabbitMQ: `amqp://user:password@host:5672/vhost` or `amqps://…`. "

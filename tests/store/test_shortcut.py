@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -107,6 +108,37 @@ async def test_it_waits_for_whoever_changes_the_epoch(opened: Database, postgres
     assert await waiting[0] == "long"
     assert await marked(opened) == []
     await other.close()
+
+
+async def test_with_two_writers_one_that_must_wait_holds_up_no_other(postgres: Postgres) -> None:
+    """While a statement waits for a row that another process has, the next one is written beside it."""
+    url = postgres.create_database()
+    database, other = await Database.open(url, writers=2, migrate=True), await Database.open(url)
+    await database.write(lambda c: insert_rows(c, partitions, [{"id": n, "epoch": 7} for n in range(2)]))
+    ledger = Ledger(database)
+    loop = asyncio.get_running_loop()
+    taken, done = asyncio.Event(), threading.Event()
+
+    def take(connection: Connection) -> None:
+        connection.execute(update(partitions).where(partitions.c.id == 0).values(owner="other"))
+        loop.call_soon_threadsafe(taken.set)
+        while not done.is_set():
+            connection.execute(text("SELECT pg_sleep(0.02)"))
+
+    taking = asyncio.create_task(other.write(take))
+    await taken.wait()
+    held = asyncio.create_task(ledger.group.submit((0, 7, "held")))
+    blocked = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    while not await database.read(lambda c: c.execute(blocked).scalar_one()):
+        await asyncio.sleep(0.01)
+    free = await ledger.group.submit((1, 7, "free"))
+    waited = not held.done()
+    done.set()
+    await taking
+    assert (free, waited, await held) == ("short", True, "short")
+    assert await marked(database) == ["free", "held"]
+    await other.close()
+    await database.close()
 
 
 async def test_a_group_in_company_is_a_statement_of_its_own(opened: Database) -> None:
