@@ -17,14 +17,15 @@ def main() -> None:
     with DevServices() as services:
         bench = Bench("bus_flows", options, services)
         services.prepare()
-        ours(bench, "antiphon", "bus", count, at_once)
         queues = {"AMQP_URL": services.rabbit.url, "REDIS_URL": services.redis.url}
         python = peers.python()
-        for name, script in (("celery chain", "celery_flows"), ("dramatiq pipeline", "dramatiq_flows")):
-            if isinstance(python, str):
-                bench.missing(name, python)
-            else:
-                bench.side(name, script, count, at_once, python=python, **queues)
+        for _ in bench.rounds():
+            ours(bench, "antiphon", "bus", count, at_once)
+            for name, script in (("celery chain", "celery_flows"), ("dramatiq pipeline", "dramatiq_flows")):
+                if isinstance(python, str):
+                    bench.missing(name, python)
+                else:
+                    bench.side(name, script, count, at_once, python=python, **queues)
         bench.report(peers.versions("celery", "dramatiq"))
 
 

@@ -20,7 +20,9 @@ def main() -> None:
     options = arguments(__doc__ or "")
     with DevServices() as services:
         bench = Bench("flows", options, services)
-        run(bench)
+        services.prepare()
+        for _ in bench.rounds():
+            run(bench)
         bench.report(peers.versions("dbos", "restate-sdk", "celery", "dramatiq"))
 
 
@@ -49,7 +51,6 @@ def ours(
 def run(bench: Bench) -> None:
     count, at_once = (200, 50) if bench.options.short else (2_000, 100)
     services = bench.services
-    services.prepare()
     ours(bench, "antiphon", "apart", count, at_once)
     # One process needs no more than two: one of them decides while the other's commit is on its way.
     ours(bench, "antiphon, 2 partitions,", "apart", count, at_once, ANTIPHON_PARTITIONS="2")

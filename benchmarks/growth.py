@@ -28,7 +28,8 @@ _SCRIPT = SIDES / "growth_flows.py"
 
 def main() -> None:
     options = arguments(__doc__ or "")
-    count, rounds = (300, 2) if options.short else (1_000, 3)
+    count, least = (300, 2) if options.short else (1_000, 3)
+    rounds = max(least, options.rounds)
     with DevServices() as services:
         bench = Bench("growth", options, services)
         places: dict[str, dict[str, str]] = {}

@@ -11,11 +11,12 @@ import contextlib
 import os
 import platform
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ def arguments(what: str) -> argparse.Namespace:
     parser.add_argument("--short", action="store_true", help="a tenth of the work: to see that it runs")
     parser.add_argument("--only", default="", help="sides whose name contains this, separated by commas")
     parser.add_argument("--json", type=Path, help="write the results there as well")
+    parser.add_argument("--rounds", type=int, default=1, help="so many times all sides in turns: medians")
     return parser.parse_args()
 
 
@@ -51,6 +53,13 @@ class Bench:
         self.name, self.options, self.services = name, options, services
         self.rows: list[dict[str, Any]] = []
         self.failed: list[tuple[str, str]] = []
+
+    def rounds(self) -> Iterator[int]:
+        """Run all sides once for each: what the machine does meanwhile then happens to every side."""
+        for number in range(1, self.options.rounds + 1):
+            if self.options.rounds > 1:
+                print(f"round {number} of {self.options.rounds}", file=sys.stderr, flush=True)
+            yield number
 
     def wanted(self, side: str) -> bool:
         """Whether ``--only`` lets this side run."""
@@ -76,28 +85,47 @@ class Bench:
 
     def missing(self, name: str, why: str) -> None:
         """Say that a side can't be had here."""
-        if self.wanted(name):
+        if self.wanted(name) and (name, why) not in self.failed:
             self.failed.append((name, why))
 
     def report(self, versions: Mapping[str, str]) -> None:
         """Print the table, and write the JSON."""
+        rows = medians(self.rows)
         found = {
             "benchmark": self.name,
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "short": self.options.short,
+            "rounds": self.options.rounds,
             "machine": machine(),
             "versions": dict(versions),
-            "results": self.rows,
+            "results": rows,
             "not_measured": [{"side": side, "why": why} for side, why in self.failed],
         }
         path = self.options.json or HOME / "results" / f"{self.name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
         print(f"\n{self.name}: {found['machine']}, {', '.join(f'{n} {v}' for n, v in versions.items())}")
-        print(table(self.rows))
+        print(table(rows))
         for side, why in self.failed:
             print(f"not measured: {side}: {why}")
         print(f"({path})")
+
+
+def medians(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each side: of several the median of each figure, and the lowest and the highest rate."""
+    sides: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        sides.setdefault(row["side"], []).append(row)
+    found: list[dict[str, Any]] = []
+    for same in sides.values():
+        row = dict(same[0])
+        if len(same) > 1:
+            numbers = [name for name, value in row.items() if isinstance(value, int | float)]
+            row |= {name: statistics.median(one[name] for one in same) for name in numbers}
+            rates = sorted(one["per_s"] for one in same)
+            row |= {"per_s_low": rates[0], "per_s_high": rates[-1]}
+        found.append(row)
+    return found
 
 
 def run_side(

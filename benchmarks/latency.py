@@ -20,8 +20,9 @@ def main() -> None:
     with DevServices() as services:
         bench = Bench("latency", options, services)
         services.prepare()
-        ours(bench, "antiphon", "here", count, 1)
-        gateway(bench, "gateway wait", "wait", count, 1)
+        for _ in bench.rounds():
+            ours(bench, "antiphon", "here", count, 1)
+            gateway(bench, "gateway wait", "wait", count, 1)
         bench.report({})
 
 

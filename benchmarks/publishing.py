@@ -5,6 +5,7 @@ The same loop, one message a call, with our bus and with bare aio-pika: 1, 100 a
 
 from __future__ import annotations
 
+import itertools
 from importlib.metadata import version
 
 from antiphon.devservices import DevServices
@@ -17,8 +18,8 @@ def main() -> None:
     with DevServices() as services:
         bench = Bench("publishing", options, services)
         services.prepare()
-        for at_once in (1, 100, 1000):
-            for name in ("antiphon", "aio_pika"):
+        for _ in bench.rounds():
+            for at_once, name in itertools.product((1, 100, 1000), ("antiphon", "aio_pika")):
                 bench.side(
                     f"{name}, {at_once} in flight",
                     "publishing",

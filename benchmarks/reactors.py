@@ -25,17 +25,18 @@ def main() -> None:
     with DevServices() as services:
         bench = Bench("reactors", options, services)
         services.prepare()
-        for mode in MODES:
-            bench.side(f"antiphon {mode}", "antiphon_reactor", mode, count, **fresh(services, mode))
         where = {"AMQP_URL": services.rabbit.url}
         python = peers.python()
         where["REDIS_URL"] = services.redis.url
-        for name in ("aio_pika", "faststream", "taskiq", "celery", "dramatiq"):
-            if isinstance(python, str):
-                bench.missing(name, python)
-            else:
-                bench.side(name, f"{name}_consumer", count, python=python, **where)
-        steady(bench, count // 4, python, where)
+        for _ in bench.rounds():
+            for mode in MODES:
+                bench.side(f"antiphon {mode}", "antiphon_reactor", mode, count, **fresh(services, mode))
+            for name in ("aio_pika", "faststream", "taskiq", "celery", "dramatiq"):
+                if isinstance(python, str):
+                    bench.missing(name, python)
+                else:
+                    bench.side(name, f"{name}_consumer", count, python=python, **where)
+            steady(bench, count // 4, python, where)
         bench.report(peers.versions("aio-pika", "faststream", "taskiq", "celery", "dramatiq"))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.harness import SideFailed, run_side
+from benchmarks.harness import SideFailed, medians, run_side
 
 SIDE = """
 import json, subprocess, sys, time
@@ -40,3 +40,13 @@ def test_a_side_that_fails_says_why(tmp_path: Path) -> None:
     script.write_text("raise SystemExit('no server to be had')")
     with pytest.raises(SideFailed, match="no server to be had"):
         run_side(script)
+
+
+def test_rounds_come_to_medians() -> None:
+    """Each side has one row, in its first place; one that ran once is left as it is."""
+    ran = [("a", 10.0, 1), ("b", 5.0, 1), ("a", 30.0, 9), ("a", 11.0, 2)]
+    found = medians([{"side": side, "per_s": rate, "count": count} for side, rate, count in ran])
+    assert found == [
+        {"side": "a", "per_s": 11.0, "count": 2, "per_s_low": 10.0, "per_s_high": 30.0},
+        {"side": "b", "per_s": 5.0, "count": 1},
+    ]
