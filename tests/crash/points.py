@@ -45,7 +45,7 @@ VERBS = {
     "_fire": "effect",
 }
 # An attribute that is too common a name: only on what is named so.
-VERBS_ON = {("live", "append"): "effect", ("_live", "append"): "effect", ("lane", "fetch"): "commit"}
+VERBS_ON = {("live", "append"): "effect", ("_live", "append"): "effect", ("lanes", "fetch"): "commit"}
 # Called by a bare name, here or in a thread: ``function(context)``, ``to_thread(function, context)``.
 NAMES = {"function": "effect"}
 # Handing one of these on, uncalled, would hide a site.
