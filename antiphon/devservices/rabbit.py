@@ -23,6 +23,7 @@ from antiphon.devservices.process import Command, LocalService, RemoteService
 __all__ = ["PORTS", "LocalRabbit", "Rabbit", "RemoteRabbit", "find_rabbit"]
 
 PORTS = 5  # that a node listens on
+_EPMD_SECONDS = 20.0  # s: until the port mapper answers, on a machine that is busy
 
 # The plain script first: Debian's /usr/sbin/rabbitmq-server insists on the user rabbitmq and system folders.
 SCRIPTS = (
@@ -219,7 +220,18 @@ class LocalRabbit(LocalService, Rabbit):
                 )
             arguments: list[str | Path] = [epmd, "-address", "127.0.0.1", "-port", str(self.epmd_port)]
             self._epmd = self.spawn(Command(arguments))
+            self._wait_for(self._epmd)
         super().start()
+
+    def _wait_for(self, epmd: subprocess.Popen[bytes]) -> None:
+        """Return once nodes can register: one that is refused ends at once."""
+        ends = time.monotonic() + _EPMD_SECONDS
+        while not accepts(self.epmd_port):
+            if epmd.poll() is not None or time.monotonic() > ends:
+                raise ServiceUnavailable(
+                    f"Erlang's epmd does not answer on port {self.epmd_port}:\n{self.tail()}"
+                )
+            time.sleep(0.01)
 
     def ready(self) -> bool:
         """Whether AMQP is greeted and the management API answers."""
