@@ -15,7 +15,7 @@ def message_of(event: Event) -> Message:
 
 def event_of(message: Message) -> Event:
     """What the message says. Raises MalformedMessage."""
-    return Event.read(message.headers, message.body, message.content_type)
+    return Event.read(message.headers, message.body, message.content_type, message.attributes)
 
 
 def publication(event: Event) -> Outgoing:

@@ -55,12 +55,16 @@ DIRECT = ""
 
 @record
 class Message:
-    """What travels: bytes with headers. ``id`` is unique per source and survives a repeat."""
+    """What travels: bytes with headers. ``id`` is unique per source and survives a repeat.
+
+    ``attributes``: those of CloudEvents that the headers hold, where somebody has read them before.
+    """
 
     id: str
     body: bytes
     content_type: str = "application/json"
     headers: Mapping[str, str | int] = field(default_factory=dict)
+    attributes: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
 
 
 @record

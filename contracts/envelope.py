@@ -189,15 +189,21 @@ class Event:
         )
 
     @classmethod
-    def read(cls, headers: Mapping[str, object], body: bytes, content_type: str | None) -> Event:
-        """What a message says, in binary or structured mode.
+    def read(
+        cls,
+        headers: Mapping[str, object],
+        body: bytes,
+        content_type: str | None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> Event:
+        """What a message says, in binary or structured mode. ``attributes``: of the headers, if read before.
 
         Raises MalformedMessage when a required attribute is missing or no text, an attribute is there
         twice with different values, or the specification's version is not 1.x.
         """
         if is_structured(content_type):
             return cls._read_structured(body)
-        return cls._of(read_attributes(headers), body, content_type)
+        return cls._of(read_attributes(headers) if attributes is None else attributes, body, content_type)
 
     @classmethod
     def _read_structured(cls, body: bytes) -> Event:
@@ -223,7 +229,7 @@ class Event:
         return cls._of(attributes, payload, _text("datacontenttype", content_type))
 
     @classmethod
-    def _of(cls, attributes: dict[str, str], body: bytes, content_type: str | None) -> Event:
+    def _of(cls, attributes: Mapping[str, str], body: bytes, content_type: str | None) -> Event:
         missing = [name for name in _REQUIRED if not attributes.get(name)]
         if missing:
             raise MalformedMessage(f"not a CloudEvent: attribute {missing[0]!r} is missing")

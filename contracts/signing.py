@@ -71,7 +71,19 @@ def _counted(text: str) -> bytes:
     return _LENGTH(len(raw)) + raw
 
 
-_counted_name = lru_cache(1_000)(_counted)  # what is the same in message after message
+# What is the same in message after message.
+_counted_name = lru_cache(1_000)(_counted)
+
+
+_FEW = 32  # names; what has more is nothing that is said again and again, and need not be kept
+
+
+def _in_order(names: tuple[str, ...]) -> list[tuple[str, bytes]]:
+    """Each name with its bytes, sorted."""
+    return [(name, _counted(name)) for name in sorted(names)]
+
+
+_few_in_order = lru_cache(1_000)(_in_order)
 
 
 @record(slots=False)
@@ -91,17 +103,16 @@ class Sealed:
 
     def statement(self, attributes: Mapping[str, str]) -> bytes:
         """What is signed, of these attributes."""
-        named = [(BINARY_PREFIX + name, value) for name, value in attributes.items()]
-        named += [
-            (name, str(value))
-            for name, value in self.headers.items()
-            if name.startswith(OURS) and name != SIGNATURE
-        ]
-        named.sort()
+        named = {BINARY_PREFIX + name: value for name, value in attributes.items()}
+        for name, value in self.headers.items():
+            if name.startswith(OURS) and name != SIGNATURE:
+                named[name] = value if type(value) is str else str(value)
         parts = [_counted_name(self.exchange), _counted(self.routing_key), _counted_name(self.content_type)]
         parts.append(_LENGTH(len(named)))
-        for name, value in named:
-            parts += (_counted_name(name), _counted(value))
+        in_order = _few_in_order if len(named) <= _FEW else _in_order
+        for name, counted in in_order(tuple(named)):
+            raw = named[name].encode("utf-8", "surrogatepass")
+            parts += (counted, _LENGTH(len(raw)), raw)
         parts.append(hashlib.sha256(self.body).digest())
         return pae(PAYLOAD_TYPE, b"".join(parts))
 

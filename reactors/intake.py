@@ -14,6 +14,8 @@ from contracts.errors import ContractViolation, ForgedMessage, MalformedMessage,
 from contracts.record import record
 from contracts.registry import Registry
 
+_KEYS = ("id", "source", "type", "workspace", "correlationid", "causationid")  # what is searched by
+
 __all__ = ["MOST_ATTRIBUTE", "Accepted", "Intake", "Refused"]
 
 MOST_ATTRIBUTE = 512  # characters; what is searched by is indexed, and an index has its limits
@@ -99,15 +101,17 @@ class Intake:
 
 def _unfit(event: Event) -> str | None:
     """What of an event's attributes can be no key: CloudEvents 1.0.2 forbids control characters."""
-    named = {
-        "id": event.id,
-        "source": event.source,
-        "type": event.type,
-        "workspace": event.workspace,
-        "correlationid": event.correlation,
-        "causationid": event.causation or "",
-    }
-    for name, value in named.items():
+    values = (
+        event.id,
+        event.source,
+        event.type,
+        event.workspace,
+        event.correlation,
+        event.causation or "",
+    )
+    if len(max(values, key=len)) <= MOST_ATTRIBUTE and "".join(values).isprintable():
+        return None
+    for name, value in zip(_KEYS, values, strict=True):
         if len(value) > MOST_ATTRIBUTE:
             return f"attribute {name!r} is longer than {MOST_ATTRIBUTE} characters"
         if not value.isprintable():
