@@ -34,6 +34,10 @@ class Heard:
             if self._count == int(os.environ["BENCH_COUNT"]):
                 self._redis.set(f"{self._name}:took", time.perf_counter() - self._first)
 
+    def forget(self) -> None:
+        """In the load generator: what an earlier round told."""
+        self._redis.delete(f"{self._name}:first", f"{self._name}:took")
+
     def wait(self, what: str) -> float:
         """In the load generator: until the worker has told it."""
         while (told := self._redis.get(f"{self._name}:{what}")) is None:
@@ -43,6 +47,7 @@ class Heard:
 
 def drain(heard: Heard, publish: Callable[[int], object], count: int, worker: Sequence[str]) -> None:
     """Publish ``count`` messages, then have the worker drain them."""
+    heard.forget()
     began = time.perf_counter()
     load_threads(publish, 0, count, 8)
     published = count / (time.perf_counter() - began)
