@@ -140,10 +140,8 @@ class SignedBus:
         if delivery.exchange:
             # So that a hop can keep how it came first. What stood there before was covered by the signature.
             way = {ORIGIN_EXCHANGE: delivery.exchange, ORIGIN_ROUTING_KEY: delivery.routing_key}
-            read = sealed.attributes if refusal is None else None
-            message = Message(
-                message.id, message.body, message.content_type, {**message.headers, **way}, read
-            )
+            headers = {**message.headers, **way}
+            message = Message(message.id, message.body, message.content_type, headers, sealed.read)
         return Delivery(
             message,
             delivery.queue,

@@ -73,8 +73,6 @@ def _counted(text: str) -> bytes:
 
 # What is the same in message after message.
 _counted_name = lru_cache(1_000)(_counted)
-
-
 _FEW = 32  # names; what has more is nothing that is said again and again, and need not be kept
 
 
@@ -100,6 +98,12 @@ class Sealed:
     def attributes(self) -> Mapping[str, str]:
         """The CloudEvents attributes in the headers. Raises MalformedMessage."""
         return read_attributes(self.headers)
+
+    @property
+    def read(self) -> Mapping[str, str] | None:
+        """``attributes``, if they were asked for and could be read: who lets through what is not well signed
+        must not be the one to find out that nobody can read it."""
+        return self.__dict__.get("attributes")
 
     def statement(self, attributes: Mapping[str, str]) -> bytes:
         """What is signed, of these attributes."""

@@ -14,10 +14,9 @@ from contracts.errors import ContractViolation, ForgedMessage, MalformedMessage,
 from contracts.record import record
 from contracts.registry import Registry
 
-_KEYS = ("id", "source", "type", "workspace", "correlationid", "causationid")  # what is searched by
-
 __all__ = ["MOST_ATTRIBUTE", "Accepted", "Intake", "Refused"]
 
+_KEYS = ("id", "source", "type", "workspace", "correlationid", "causationid")  # what is searched by
 MOST_ATTRIBUTE = 512  # characters; what is searched by is indexed, and an index has its limits
 
 

@@ -56,6 +56,7 @@ class Settings(BaseSettings):
         "Unset: `antiphon.db` in `ANTIPHON_HOME`.",
     )
     database_pool: int = Field(4, ge=1, le=200, description="Connections that read the store; 6 more write.")
+
     amqp_url: str | None = Field(
         None,
         description="RabbitMQ: `amqp://user:password@host:5672/vhost` or `amqps://…`. "

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bus.envelope import event_of
 from bus.port import DIRECT, EVENTS, Binding, Bus, Delivery, Message, Outgoing, Queue, Subscription
 from bus.signed import Mode, SignedBus, Signing
 from contracts.envelope import Event
@@ -148,6 +149,22 @@ async def test_permissive_lets_through_and_counts(bus: Bus) -> None:
     await subscription.ack([delivery])
 
 
+async def test_permissive_hands_over_also_what_nobody_can_read(bus: Bus) -> None:
+    """Two ids in one message: whoever handles it says so, and what came with it is not held up."""
+    loose = over(bus, None, "permissive")
+    subscription = await opened(loose)
+    plain = booked().message
+    await bus.publish(
+        Outgoing(replace(plain, headers={**plain.headers, "ce-id": "another"}), TYPE, EVENTS), booked("e-2")
+    )
+    odd, good = await gather(subscription, 2)
+    assert (odd.refusal, good.refusal) == (None, None)
+    with pytest.raises(MalformedMessage, match="twice"):
+        event_of(odd.message)
+    assert event_of(good.message).id == "e-2"
+    await subscription.ack([odd, good])
+
+
 async def test_a_backlog_is_not_stale_when_it_comes_again(bus: Bus) -> None:
     """What is old at its first delivery is refused, at its second not."""
     now = time.time()
@@ -193,7 +210,8 @@ names = st.one_of(
 def test_whatever_comes_is_refused_and_breaks_nothing(
     headers: dict[str, str | int], body: bytes, content_type: str, exchange: str, key: str, queue: str
 ) -> None:
-    """No header, body or way makes a verifier raise, or believe."""
-    signed = over(cast(Bus, None), None)
+    """No header, body or way makes a verifier raise, or believe; nor one that lets it through."""
     message = Message("m", body, content_type, {KID: "rides/1", SIGNATURE: "AAAA", **headers})
-    assert signed.verified(Delivery(message, queue, exchange, key, 0, None)).refusal is not None
+    delivery = Delivery(message, queue, exchange, key, 0, None)
+    assert over(cast(Bus, None), None).verified(delivery).refusal is not None
+    over(cast(Bus, None), None, "permissive").verified(delivery)
