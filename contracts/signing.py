@@ -76,9 +76,10 @@ _counted_name = lru_cache(1_000)(_counted)
 _FEW = 32  # names; what has more is nothing that is said again and again, and need not be kept
 
 
-def _in_order(names: tuple[str, ...]) -> list[tuple[str, bytes]]:
-    """Each name with its bytes, sorted."""
-    return [(name, _counted(name)) for name in sorted(names)]
+def _in_order(attributes: tuple[str, ...], ours: tuple[str, ...]) -> list[tuple[int, bytes]]:
+    """The names that are signed, in their order: where each one's value is among both, and its bytes."""
+    names = [*(BINARY_PREFIX + name for name in attributes), *ours]
+    return [(names.index(name), _counted(name)) for name in sorted(names)]
 
 
 _few_in_order = lru_cache(1_000)(_in_order)
@@ -107,15 +108,14 @@ class Sealed:
 
     def statement(self, attributes: Mapping[str, str]) -> bytes:
         """What is signed, of these attributes."""
-        named = {BINARY_PREFIX + name: value for name, value in attributes.items()}
-        for name, value in self.headers.items():
-            if name.startswith(OURS) and name != SIGNATURE:
-                named[name] = value if type(value) is str else str(value)
+        ours = {name: value for name, value in self.headers.items() if name.startswith(OURS)}
+        ours.pop(SIGNATURE, None)
+        values = [*attributes.values(), *map(str, ours.values())]
         parts = [_counted_name(self.exchange), _counted(self.routing_key), _counted_name(self.content_type)]
-        parts.append(_LENGTH(len(named)))
-        in_order = _few_in_order if len(named) <= _FEW else _in_order
-        for name, counted in in_order(tuple(named)):
-            raw = named[name].encode("utf-8", "surrogatepass")
+        parts.append(_LENGTH(len(values)))
+        in_order = _few_in_order if len(values) <= _FEW else _in_order
+        for index, counted in in_order(tuple(attributes), tuple(ours)):
+            raw = values[index].encode("utf-8", "surrogatepass")
             parts += (counted, _LENGTH(len(raw)), raw)
         parts.append(hashlib.sha256(self.body).digest())
         return pae(PAYLOAD_TYPE, b"".join(parts))

@@ -6,8 +6,6 @@ entries are dropped, and whoever waits looks into the journal instead.
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 
 from orchestrator.facts import ENDINGS, Fact
@@ -47,9 +45,9 @@ class Announcer:
     def facts(self, run: Run, facts: list[Fact]) -> None:
         """These facts are durable now."""
         feed = workspace_feed(run.workspace)
-        common = _common(run) if facts else b""
+        about = _About(run)
         for fact in facts:
-            self._facts.tell_json(feed, common + orjson.dumps(_own(fact))[1:])
+            self._facts.tell_bytes(feed, _Told(about, fact))
             if run.answer_to and fact.type in ENDINGS:
                 self._answers.tell(answers_feed(run.answer_to), {"ended": run.id, "status": run.status})
 
@@ -60,20 +58,46 @@ class Announcer:
             self._answers.tell(answers_feed(start.answer_to), entry)
 
 
-def _common(run: Run) -> bytes:
-    """The beginning of each entry about this run: written once for all of its facts."""
-    common = {
-        "kind": "fact",
-        "correlation": run.correlation,
-        "run": run.id,
-        "flow": run.flow,
-        "key": run.key,
-        "status": run.status,
-    }
-    return orjson.dumps(common)[:-1] + b","
+class _About:
+    """What the entries about a run have in common; JSON once for all of them, when the first one is read."""
+
+    __slots__ = ("_common", "_json")
+
+    def __init__(self, run: Run) -> None:
+        self._common = (run.correlation, run.id, run.flow, run.key, run.status)
+        self._json: bytes | None = None
+
+    def beginning(self) -> bytes:
+        """Such an entry up to what is its own."""
+        if self._json is None:
+            correlation, run, flow, key, status = self._common
+            common = {
+                "kind": "fact",
+                "correlation": correlation,
+                "run": run,
+                "flow": flow,
+                "key": key,
+                "status": status,
+            }
+            self._json = orjson.dumps(common)[:-1] + b","
+        return self._json
 
 
-def _own(fact: Fact) -> dict[str, Any]:
-    """The rest of a fact's entry."""
-    shown = {name: value for name, value in fact.data.items() if name in _SHOWN}
-    return {"seq": fact.seq, "type": fact.type, "node": fact.node, "at": fact.at, **shown}
+class _Told:
+    """A fact's entry, which becomes JSON when it is read: where the feed is in memory, most never are."""
+
+    __slots__ = ("_about", "_json", "_own")
+
+    def __init__(self, about: _About, fact: Fact) -> None:
+        self._about = about
+        # Not the fact: its data may be a result of a megabyte.
+        shown = {name: value for name, value in fact.data.items() if name in _SHOWN}
+        self._own = (fact.seq, fact.type, fact.node, fact.at, shown)
+        self._json: bytes | None = None
+
+    def __bytes__(self) -> bytes:
+        if self._json is None:
+            seq, type, node, at, shown = self._own
+            own = {"seq": seq, "type": type, "node": node, "at": at, **shown}
+            self._json = self._about.beginning() + orjson.dumps(own)[1:]
+        return self._json

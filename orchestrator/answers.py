@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -36,17 +35,31 @@ def run_of(id: str) -> str:
 
 
 class Answer:
-    """Something that is waited for. ``first_look``: seconds until the journal is asked for it."""
+    """Something that is waited for, from ``with`` to its end."""
 
-    def __init__(self, first_look: float) -> None:
-        self.told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.first_look = first_look
+    __slots__ = ("_answers", "_began", "_first_look", "_loop", "id", "told")
+
+    def __init__(self, answers: Answers, id: str, first_look: float) -> None:
+        self.id = id
+        self._answers = answers
+        self._first_look = first_look  # seconds until the journal is asked for it
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self.told: asyncio.Future[Any] = self._loop.create_future()
+
+    # By hand: with ``contextmanager`` two of these would be a fiftieth of what a run costs.
+    def __enter__(self) -> Answer:
+        self._answers.awaits(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._answers.forget(self, after=self._loop.time() - self._began)
 
     async def within(self, timeout: float, look: Callable[[], Awaitable[Any]]) -> Any:
         """What was told, or what ``look`` finds; None when neither came in ``timeout`` seconds."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         end = loop.time() + timeout
-        pause = self.first_look
+        pause = self._first_look
         while (left := end - loop.time()) > 0:
             await self._wait(min(left, pause))
             if self.told.done():
@@ -59,14 +72,13 @@ class Answer:
 
     async def _wait(self, seconds: float) -> None:
         """Until it is told, at most so long. (``asyncio.wait`` does the same for sets, at a price.)"""
-        loop = asyncio.get_running_loop()
-        waiter = loop.create_future()
+        waiter = self._loop.create_future()
 
         def wake(_: object = None) -> None:
             if not waiter.done():
                 waiter.set_result(None)
 
-        timer = loop.call_later(seconds, wake)
+        timer = self._loop.call_later(seconds, wake)
         self.told.add_done_callback(wake)
         try:
             await waiter
@@ -111,24 +123,24 @@ class Answers:
             self._listener.cancel()
             await asyncio.gather(self._listener, return_exceptions=True)
 
-    @contextmanager
-    def expect(self, id: str) -> Iterator[Answer]:
+    def expect(self, id: str) -> Answer:
         """Expect an answer about a start or a run; begin before asking, so that none is missed."""
-        clock = asyncio.get_running_loop().time
-        began = clock()
-        answer = Answer(min(_LONGEST_LOOK, max(_FIRST_LOOK, _PATIENCE * self._usual)))
-        if id in self._ended:
+        return Answer(self, id, min(_LONGEST_LOOK, max(_FIRST_LOOK, _PATIENCE * self._usual)))
+
+    def awaits(self, answer: Answer) -> None:
+        """Tell this one, for as long as it is waited for."""
+        if answer.id in self._ended:
             answer.told.set_result(True)
-        self._expected.setdefault(id, set()).add(answer)
-        try:
-            yield answer
-        finally:
-            if answer.told.done():
-                self._usual += (clock() - began - self._usual) / 8
-            waiting = self._expected[id]
-            waiting.discard(answer)
-            if not waiting:
-                del self._expected[id]
+        self._expected.setdefault(answer.id, set()).add(answer)
+
+    def forget(self, answer: Answer, *, after: float) -> None:
+        """It is not waited for any more, after so many seconds."""
+        if answer.told.done():
+            self._usual += (after - self._usual) / 8
+        waiting = self._expected[answer.id]
+        waiting.discard(answer)
+        if not waiting:
+            del self._expected[answer.id]
 
     async def _listen(self) -> None:
         while True:

@@ -190,12 +190,13 @@ class _Limit:
     __slots__ = ("_task", "_timer", "reached")
 
     def __init__(self, seconds: float) -> None:
-        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("an attempt is made in a task")
         self.reached = False
         self._task = task
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._cancel)
+        self._timer = loop.call_later(seconds, self._cancel)
 
     def _cancel(self) -> None:
         self.reached = True

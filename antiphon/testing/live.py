@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import SupportsBytes
 
 from antiphon.testing.chance import Chance
 from antiphon.testing.story import Story
@@ -22,7 +23,7 @@ class SimulatedLive(MemoryLive):
         self._chance = chance
         self._story = story
 
-    async def append(self, feed: str, *entries: bytes, keep: int = 10_000) -> list[str]:
+    async def append(self, feed: str, *entries: SupportsBytes, keep: int = 10_000) -> list[str]:
         """Append, or not; and say so, or not."""
         if self._lost():
             self._story.tell("live store", f"did not take what was told to {feed}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import SupportsBytes
 from weakref import WeakSet
 
 from contracts.errors import FeedTrimmed, LiveUnavailable
@@ -31,19 +32,16 @@ class MemoryLive:
         self._swept = clock()
         self._closed = False
 
-    async def append(self, feed: str, *entries: bytes, keep: int = 10_000) -> list[str]:
+    async def append(self, feed: str, *entries: SupportsBytes, keep: int = 10_000) -> list[str]:
         self._begin()
         ring = self._ring(feed)
         ring.keep = max(keep, LEAST_KEPT)
         moment, number = max((int(self._clock() * 1000), 0), (ring.end[0], ring.end[1] + 1))
-        ids = []
-        for entry in entries:
-            ring.append((moment, number), entry)
-            ids.append(as_id((moment, number)))
-            number += 1
+        places = [(moment, at) for at in range(number, number + len(entries))]
+        ring.extend(places, entries)
         ring.ring()
         self._feeds_end[feed] = self._clock() + FEED_TTL
-        return ids
+        return list(map(as_id, places))
 
     async def read(self, feed: str, after: str | None, most: int = 100) -> list[Entry]:
         self._begin()

@@ -23,7 +23,7 @@ known to be gone; it is tried again by itself.
 
 from __future__ import annotations
 
-from typing import Protocol, Self
+from typing import Protocol, Self, SupportsBytes
 
 __all__ = ["LEAST_KEPT", "Entry", "Follower", "Live"]
 
@@ -60,8 +60,12 @@ class Follower(Protocol):
 class Live(Protocol):
     """See the module. Every call but ``follow`` and ``close`` may raise LiveUnavailable."""
 
-    async def append(self, feed: str, *entries: bytes, keep: int = 10_000) -> list[str]:
-        """Append ``entries`` in one round trip; returns their ids, in order."""
+    async def append(self, feed: str, *entries: SupportsBytes, keep: int = 10_000) -> list[str]:
+        """Append ``entries`` in one round trip; returns their ids, in order.
+
+        Whoever reads gets ``bytes``. An entry that is something else is asked for them when it goes over a
+        wire or is read, so that what nobody reads need not be written out.
+        """
 
     async def read(self, feed: str, after: str | None, most: int = 100) -> list[Entry]:
         """The entries behind ``after``, oldest first; None: from the oldest kept.

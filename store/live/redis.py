@@ -9,7 +9,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, SupportsBytes
 from urllib.parse import parse_qsl, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -50,10 +50,11 @@ class RedisLive:
         self._where = _without_password(url)
         self._closed = False
 
-    async def append(self, feed: str, *entries: bytes, keep: int = 10_000) -> list[str]:
+    async def append(self, feed: str, *entries: SupportsBytes, keep: int = 10_000) -> list[str]:
         if not entries:
             return []
-        ids = await self.run(scripts.APPEND, _feed(feed), max(keep, LEAST_KEPT), FEED_TTL, *entries)
+        told = map(bytes, entries)
+        ids = await self.run(scripts.APPEND, _feed(feed), max(keep, LEAST_KEPT), FEED_TTL, *told)
         return [id.decode() for id in ids]
 
     async def read(self, feed: str, after: str | None, most: int = 100) -> list[Entry]:

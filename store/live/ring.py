@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
+from collections.abc import Iterable
+from typing import SupportsBytes
 
 from store.live.port import Entry
 
@@ -27,17 +29,22 @@ class Ring:
         self.generation = 0
         self.grown = asyncio.Event()
         self._places: list[Place] = []
-        self._entries: list[bytes] = []  # ids are made for those who read, who are few
+        self._entries: list[SupportsBytes] = []  # ids and bytes are made for those who read, who are few
 
     @property
     def end(self) -> Place:
         """The place of the newest entry."""
         return self._places[-1] if self._places else self.start
 
-    def append(self, place: Place, data: bytes) -> None:
+    def append(self, place: Place, data: SupportsBytes) -> None:
         """Add an entry behind all others. ``ring`` wakes those who wait."""
         self._places.append(place)
         self._entries.append(data)
+
+    def extend(self, places: Iterable[Place], entries: Iterable[SupportsBytes]) -> None:
+        """Add some in their order, as ``append`` does with one."""
+        self._places.extend(places)
+        self._entries.extend(entries)
 
     def ring(self) -> None:
         """Drop what is too old, and wake whoever waits for entries."""
@@ -77,7 +84,7 @@ class Ring:
 
     def _from(self, index: int, most: int) -> list[Entry]:
         places = map(as_id, self._places[index : index + most])
-        return list(zip(places, self._entries[index : index + most], strict=True))
+        return list(zip(places, map(bytes, self._entries[index : index + most]), strict=True))
 
 
 def as_place(id: str) -> Place | None:

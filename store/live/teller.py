@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, SupportsBytes
 
 import orjson
 import structlog
@@ -36,17 +36,17 @@ class Teller:
     def __init__(self, live: Live, *, gather: float = 0.0, most: int = 50_000) -> None:
         self._live = live
         self._gather = gather
-        self._waiting: deque[tuple[str, bytes]] = deque(maxlen=most)
+        self._waiting: deque[tuple[str, SupportsBytes]] = deque(maxlen=most)
         self._task: asyncio.Task[None] | None = None
         self._away = False
         self._next = 0.0  # when the next append may begin, by the event loop's clock
 
     def tell(self, feed: str, entry: Mapping[str, Any]) -> None:
         """Hand over one entry; returns at once."""
-        self.tell_json(feed, orjson.dumps(entry))
+        self.tell_bytes(feed, orjson.dumps(entry))
 
-    def tell_json(self, feed: str, entry: bytes) -> None:
-        """The same for one that is JSON already."""
+    def tell_bytes(self, feed: str, entry: SupportsBytes) -> None:
+        """The same for one that is the bytes of its JSON, or will give them (see ``Live.append``)."""
         self._waiting.append((feed, entry))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._drain(), name="antiphon-live-teller")
@@ -62,14 +62,14 @@ class Teller:
             if (pause := self._next - clock()) > 0:
                 await asyncio.sleep(pause)
             self._next = clock() + self._gather * min(1.0, len(self._waiting) / _MANY)
-            feeds: dict[str, list[bytes]] = {}
+            feeds: dict[str, list[SupportsBytes]] = {}
             while self._waiting:
                 feed, entry = self._waiting.popleft()
                 feeds.setdefault(feed, []).append(entry)
             for feed, entries in feeds.items():
                 await self._append(feed, entries)
 
-    async def _append(self, feed: str, entries: list[bytes]) -> None:
+    async def _append(self, feed: str, entries: list[SupportsBytes]) -> None:
         try:
             reached("store.live.teller.append.before")
             await self._live.append(feed, *entries)

@@ -269,3 +269,23 @@ async def test_of_many_who_replace_one_wins(live: Live, name: str) -> None:
 async def test_it_answers(live: Live) -> None:
     """A store that is there answers a ping."""
     await live.ping()
+
+
+class _Later:
+    """An entry that says when it was asked for its bytes."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __bytes__(self) -> bytes:
+        self.asked += 1
+        return b"%d" % self.asked
+
+
+async def test_an_entry_may_give_its_bytes_later(live: Live, name: str) -> None:
+    """Readers and followers get bytes, whatever was appended; the others of the call keep their order."""
+    async with live.follow(name) as follower:
+        await live.append(name, b"a", _Later(), b"c")
+        entries = [data for _, data in await live.read(name, None)]
+        assert entries == [b"a", b"1", b"c"]
+        assert all(type(data) is bytes for data in [*entries, *await take(follower, 3)])
