@@ -13,7 +13,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def make(folder: Path, *arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    # What a make above was told (``make PYTHON=... test``) it tells its children in these.
+    told = ("MAKE", "MFLAGS", "PYTHON")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(told)}
     if path is not None:
         environment["PATH"] = path
     command = [shutil.which("make") or "make", "--no-print-directory", *arguments]

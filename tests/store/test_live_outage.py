@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -134,6 +135,9 @@ async def test_followers_that_are_dropped_are_no_longer_read_for(redis_server: R
     await live.follow(name).opened()
     async with asyncio.timeout(10):
         while any(task.get_name() == "antiphon-live-reader" for task in asyncio.all_tasks()):
+            # Connecting to a Redis before 7.2, the client leaves an error that refers to itself, and to the
+            # frames of whoever asked: from Python 3.13 on up to the follower.
+            gc.collect()
             await asyncio.sleep(0.05)
         async with live.follow(name) as follower:
             await live.append(name, b"1")
