@@ -157,21 +157,8 @@ def _engine(url: URL, *, begin: str, pool: int, in_memory: bool) -> SyncEngine:
     return engine
 
 
-# Pages of 4 KiB in the log until they are written to the file, for which a commit waits, and for two flushes.
-# A run changes the same pages at each of its steps: most are written once when its whole life is in the log.
-_CHECKPOINT = 8_000
-
-_PRAGMAS = (
-    "journal_mode=WAL",
-    "synchronous=FULL",
-    "foreign_keys=ON",
-    "temp_store=MEMORY",
-    f"wal_autocheckpoint={_CHECKPOINT}",
-)
-
-
 def _set_up(connection: sqlite3.Connection, _: object) -> None:
-    for pragma in _PRAGMAS:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
