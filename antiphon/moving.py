@@ -18,7 +18,7 @@ from gateway.audit import write_down
 from orchestrator.client import Client
 from orchestrator.migration import Move
 from store.database import Database
-from store.tables import history, runs
+from store.tables import history, of_its_run, runs
 
 __all__ = ["Moved", "Version", "ids_of", "move_runs", "settled", "versions_of"]
 
@@ -171,8 +171,10 @@ def _became(asked: list[Moved], to: int, conn: Connection) -> dict[str, Moved]:
     since = {moved.run: moved.seq for moved in asked}
     there = select(runs.c.id).where(runs.c.id.in_(since), runs.c.version == to)
     known = {run_id: Moved(run_id, "moved", seq=since[run_id]) for run_id in conn.execute(there).scalars()}
-    refusals = select(history.c.run_id, history.c.seq, history.c.data).where(
-        history.c.run_id.in_(set(since) - set(known)), history.c.type == "migration_refused"
+    refusals = (
+        select(history.c.run_id, history.c.seq, history.c.data)
+        .join(runs, of_its_run)
+        .where(runs.c.id.in_(set(since) - set(known)), history.c.type == "migration_refused")
     )
     for run_id, seq, data in conn.execute(refusals.order_by(history.c.seq)):
         if seq > since[run_id]:  # not of an earlier try

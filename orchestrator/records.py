@@ -78,6 +78,7 @@ def fact_row(run: Run, fact: Fact) -> dict[str, Any]:
         "node": fact.node,
         "at": fact.at,
         "data": _json(fact.data),
+        "run_created_at": run.created_at,
     }
 
 

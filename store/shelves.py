@@ -22,6 +22,7 @@ from store.requests import ACCEPTED, CLIENT
 __all__ = ["SHELVES", "Batch", "Runs", "Shelf", "drop_runs", "forget_requests"]
 
 _MOST_FACTS = 20_000  # of one batch: a few runs may have as much history as many
+_OF_A_RUN = ("run_created_at", "run_id")
 _JSON = {"input", "state", "result", "error", "data", "headers", "reply"}
 
 
@@ -47,21 +48,21 @@ class Runs:
     def take(self, conn: Connection, before: float, most: int) -> Batch:
         """The oldest of them."""
         runs = tables.runs.c
-        query = select(runs.id, runs.seq).where(*self._old(before)).order_by(runs.ended_at).limit(most)
-        ids: list[tuple[str]] = []
+        query = select(tables.runs).where(*self._old(before)).order_by(runs.ended_at).limit(most)
+        taken: list[Row[Any]] = []
         facts = 0
-        for row in conn.execute(query):
-            if ids and facts + row.seq > _MOST_FACTS:
+        for run in conn.execute(query):
+            if taken and facts + run.seq > _MOST_FACTS:
                 break
-            ids.append((row.id,))
-            facts += row.seq
+            taken.append(run)
+            facts += run.seq
         histories: dict[str, list[dict[str, Any]]] = {}
-        rows = select_rows(conn, tables.history, ids, by=("run_id",))
+        rows = select_rows(conn, tables.history, [(run.created_at, run.id) for run in taken], by=_OF_A_RUN)
         for fact in sorted(rows, key=lambda row: (row.run_id, row.seq)):
-            histories.setdefault(fact.run_id, []).append(_plain(fact, without="run_id"))
+            histories.setdefault(fact.run_id, []).append(_plain(fact, without=_OF_A_RUN))
         batch = Batch()
-        for run in select_rows(conn, tables.runs, ids):
-            batch.keys.append((run.id, run.workspace, run.status, run.ended_at))
+        for run in taken:
+            batch.keys.append((run.id, run.workspace, run.status, run.ended_at, run.created_at))
             batch.lines.append(_line("run", _plain(run), history=histories.get(run.id, [])))
         return batch
 
@@ -73,14 +74,18 @@ class Runs:
 
 
 def drop_runs(conn: Connection, keys: Sequence[tuple[Any, ...]], at: float) -> None:
-    """Take runs out, with all that is theirs alone; what is left is that they were there."""
+    """Take runs out, with all that is theirs alone; what is left is that they were there.
+
+    Keys are as in a batch of ``Runs``: id, workspace, status, when it ended, when it was created.
+    """
     left = [
         {"run_id": id, "workspace": workspace, "status": status, "ended_at": ended_at, "purged_at": at}
-        for id, workspace, status, ended_at in keys
+        for id, workspace, status, ended_at, _ in keys
     ]
     insert_rows(conn, tables.purged, left, on_conflict="ignore")
     ids = [(id,) for id, *_ in keys]
-    for table in (tables.history, tables.marks, tables.timers, tables.early_events):
+    delete_rows(conn, tables.history, [(created_at, id) for id, *_, created_at in keys], by=_OF_A_RUN)
+    for table in (tables.marks, tables.timers, tables.early_events):
         delete_rows(conn, table, ids, by=("run_id",))
     delete_rows(conn, tables.runs, ids)
 
@@ -162,12 +167,12 @@ def _line(kind: str, row: dict[str, Any], **more: Any) -> bytes:
     return orjson.dumps({"kind": kind, kind: row, **more})
 
 
-def _plain(row: Row[Any], without: str = "") -> dict[str, Any]:
+def _plain(row: Row[Any], without: Sequence[str] = ()) -> dict[str, Any]:
     """A row as JSON: texts that hold JSON decoded, bytes as base64."""
     found: dict[str, Any] = {}
     for column, value in zip(row._fields, row, strict=True):
         name = str(column)  # a column that is named like a keyword is no plain text to begin with
-        if name == without:
+        if name in without:
             continue
         if isinstance(value, bytes | memoryview):
             found[name + "_base64"] = base64.b64encode(value).decode()

@@ -18,6 +18,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    and_,
     text,
 )
 
@@ -31,6 +32,7 @@ __all__ = [
     "keys",
     "marks",
     "metadata",
+    "of_its_run",
     "outbox",
     "partitions",
     "processes",
@@ -126,8 +128,13 @@ history = Table(
     Column("node", Text),  # the flow's node that it is about
     Column("at", Double, nullable=False),
     Column("data", Text, nullable=False),  # JSON
-    PrimaryKeyConstraint("run_id", "seq"),
+    Column("run_created_at", Double, nullable=False),
+    # By age: a run's id is a hash, and with it alone each fact of a commit had a page of its own to change.
+    PrimaryKeyConstraint("run_created_at", "run_id", "seq"),
 )
+
+# How a fact is found from its run; by the id alone all of the history would be read.
+of_its_run = and_(history.c.run_id == runs.c.id, history.c.run_created_at == runs.c.created_at)
 
 timers = Table(
     "timers",

@@ -65,7 +65,10 @@ class StartedRun:
     def history(self) -> list[Fact]:
         """Its facts, the oldest first."""
         rows = self._stage.query(
-            "SELECT seq, type, node, at, data FROM history WHERE run_id = ? ORDER BY seq", self.id
+            "SELECT seq, type, node, at, data FROM history "
+            "WHERE run_created_at = ? AND run_id = ? ORDER BY seq",
+            self._run.created_at,
+            self.id,
         )
         return [Fact(seq, type, node, at, orjson.loads(data)) for seq, type, node, at, data in rows]
 

@@ -139,18 +139,20 @@ class Watch:
         if row is None:
             self._broken(f"run {run_id} has a history and no row")
             return
+        run = dict(zip(names, row, strict=True))
         facts = [
             Fact(seq, type, node, at, orjson.loads(data))
             for seq, type, node, at, data in self._raw.execute(
-                "SELECT seq, type, node, at, data FROM history WHERE run_id = ? AND seq > ? ORDER BY seq",
-                (run_id, known.seq if known is not None else 0),
+                "SELECT seq, type, node, at, data FROM history "
+                "WHERE run_created_at = ? AND run_id = ? AND seq > ? ORDER BY seq",
+                (run["created_at"], run_id, known.seq if known is not None else 0),
             )
         ]
         for fact in facts:
             node, error = f" {fact.node}" if fact.node else "", fact.data.get("error")
             why = f": {error.get('code')}: {error.get('message')}" if isinstance(error, dict) else ""
             self._tell(who, f"run {run_id} #{fact.seq} {fact.type}{node}{why}")
-        self._chronicle.add(dict(zip(names, row, strict=True)), facts)
+        self._chronicle.add(run, facts)
 
     def settled(self, key: Reaction) -> bool:
         """Whether a reaction has ended."""

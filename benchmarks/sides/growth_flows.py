@@ -56,8 +56,10 @@ async def seed(client: Client, url: str, ended: int, waiting: int) -> None:
 
 
 async def copy(link: asyncpg.Connection, model: str, prefix: str, count: int) -> None:
-    """Copies of a run, spread over the partitions."""
+    """Copies of a run, spread over the partitions and, one after the other, over the last hours."""
     own = {"id": f"'{prefix}-' || n", "key": f"'{prefix}-' || n", "run_id": f"'{prefix}-' || n"}
+    # Each a millisecond older than the one that follows it, and all of them older than what is measured.
+    own |= {name: f'r."{name}" - ({count} - n) / 1000.0' for name in ("created_at", "run_created_at")}
     own |= {"partition": "n % 16", "correlation": f"'{prefix}-' || n"}
     for table, by in ((runs, "id"), (history, "run_id"), (marks, "run_id")):
         names = [column.name for column in table.columns]

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, select
 
-from store.tables import history, runs
+from store.tables import history, of_its_run, runs
 
 __all__ = ["Fact", "list_facts"]
 
@@ -31,8 +31,8 @@ def list_facts(
     """A run's facts with a number greater than ``after``, in order, ``most`` at the most."""
     query = (
         select(history)
-        .join(runs, runs.c.id == history.c.run_id)
-        .where(runs.c.workspace == workspace, history.c.run_id == run_id, history.c.seq > after)
+        .join(runs, of_its_run)
+        .where(runs.c.workspace == workspace, runs.c.id == run_id, history.c.seq > after)
         .order_by(history.c.seq)
         .limit(most)
     )

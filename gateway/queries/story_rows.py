@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, Table, select
+from sqlalchemy import Column, Connection, Row, Table, select
 
-from store.tables import audit, dead_letters, events, history, reactions, runs
+from store.tables import audit, dead_letters, events, history, of_its_run, reactions, runs
 
 __all__ = ["RowData", "StoryRows", "read_story"]
 
 _MOST = 5_000  # rows of each kind
 _JSON = ("data", "detail", "error", "headers", "input", "reply", "result")
-_HIDDEN = ("state", "body", "traceback")
+_HIDDEN = ("state", "body", "traceback", "run_created_at")
 
 RowData = dict[str, Any]
 
@@ -67,9 +67,8 @@ def read_story(conn: Connection, workspace: str, correlation: str) -> StoryRows 
 
 
 def _rows(conn: Connection, table: Table, workspace: str, correlation: str, order: str) -> list[RowData]:
-    columns = [column for column in table.c if column.name not in _HIDDEN]
     query = (
-        select(*columns)
+        select(*_shown(table))
         .where(table.c.workspace == workspace, table.c.correlation == correlation)
         .order_by(table.c[order])
         .limit(_MOST)
@@ -79,8 +78,8 @@ def _rows(conn: Connection, table: Table, workspace: str, correlation: str, orde
 
 def _facts(conn: Connection, workspace: str, correlation: str) -> list[RowData]:
     query = (
-        select(history)
-        .join(runs, runs.c.id == history.c.run_id)
+        select(*_shown(history))
+        .join(runs, of_its_run)
         .where(runs.c.workspace == workspace, runs.c.correlation == correlation)
         .order_by(history.c.run_id, history.c.seq)
         .limit(_MOST)
@@ -102,6 +101,10 @@ def _concerns(row: RowData, letters: set[str]) -> bool:
     """A group's redrive is of this story only where it took one of the story's letters with it."""
     taken = (row["detail"] or {}).get("letters")
     return taken is None or not letters.isdisjoint(taken)
+
+
+def _shown(table: Table) -> list[Column[Any]]:
+    return [column for column in table.c if column.name not in _HIDDEN]
 
 
 def _decoded(row: Row[Any]) -> RowData:

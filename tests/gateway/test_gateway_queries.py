@@ -89,7 +89,15 @@ async def test_facts_are_of_ones_own_runs_only(database: Database) -> None:
     """A run id of another workspace has no history here."""
     await put(database, tables.runs, run("a"), run("z", workspace=THEIRS))
     facts = [
-        {"run_id": id, "seq": seq, "type": "step_completed", "node": "n", "at": NOW, "data": "{}"}
+        {
+            "run_id": id,
+            "seq": seq,
+            "type": "step_completed",
+            "node": "n",
+            "at": NOW,
+            "data": "{}",
+            "run_created_at": NOW,
+        }
         for id in ("a", "z")
         for seq in (1, 2, 3)
     ]

@@ -68,14 +68,15 @@ def request(key: str, *, at: float) -> dict[str, Any]:
     return {"workspace": "acme", "key": key, "request_digest": "d", "created_at": at, "status": 202}
 
 
+def fact(run_id: str, seq: int) -> dict[str, Any]:
+    row = {"run_id": run_id, "seq": seq, "type": "step_completed", "node": "a", "at": NOW}
+    return {**row, "data": f'{{"n":{seq}}}', "run_created_at": NOW - 20 * DAY}
+
+
 def put_stories(conn: Connection, ids: list[str]) -> None:
     """Stories that ended long ago."""
     insert_rows(conn, tables.runs, [run(id) for id in ids])
-    facts = [
-        {"run_id": id, "seq": seq, "type": "step_completed", "node": "a", "at": NOW, "data": f'{{"n":{seq}}}'}
-        for id in ids
-        for seq in (1, 2)
-    ]
+    facts = [fact(id, seq) for id in ids for seq in (1, 2)]
     insert_rows(conn, tables.history, facts)
     insert_rows(conn, tables.marks, [{"run_id": id, "message_id": "m"} for id in ids])
     insert_rows(conn, tables.events, [event(f"event-{id}", f"story-{id}") for id in ids])

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, Row, inspect, select
 
+from antiphon.devservices import Postgres
 from contracts.errors import ConfigurationError
+from store.bulk import insert_rows
 from store.database import Database
-from store.migrate import migrate, migrated, require_migrated
-from store.tables import metadata
+from store.migrate import config, migrate, migrated, require_migrated
+from store.tables import history, metadata, of_its_run, partitions, runs
+from tests.store.old_rows import fact, run
 
 
 def differences(connection: Connection) -> list[object]:
@@ -83,4 +88,60 @@ async def test_a_migration_that_fails_leaves_nothing(lasting_url: str) -> None:
         await migrate(lasting_url)
     tables = await database.read(lambda connection: inspect(connection).get_table_names())
     assert tables == ["timers"]
+    await database.close()
+
+
+async def test_histories_keep_their_facts_when_their_key_changes(lasting_url: str) -> None:
+    """Migration 0006 there and back: every fact is found from its run, those of a lost run are kept."""
+    database = await Database.open(lasting_url)
+    before = [
+        {name: value for name, value in fact(id, seq).items() if name != "run_created_at"}
+        for id in ("r1", "r2", "lost")
+        for seq in (1, 2)
+    ]
+
+    def fill(connection: Connection) -> None:
+        command.upgrade(config(connection), "0005")
+        insert_rows(connection, runs, [run("r1"), run("r2", created_at=1_700_000_000.123456)])
+        insert_rows(connection, history, before)
+
+    def found(connection: Connection) -> list[Row[tuple[str, int]]]:
+        query = select(history.c.run_id, history.c.seq, history.c.data).join(runs, of_its_run)
+        return list(connection.execute(query.order_by(history.c.run_id, history.c.seq)).all())
+
+    def kept(connection: Connection) -> set[tuple[str, int, str]]:
+        rows = connection.exec_driver_sql("SELECT run_id, seq, type, node, data FROM history").all()
+        return set(map(tuple, rows))
+
+    await database.write(fill)
+    await migrate(lasting_url)
+    mine = [("r1", 1, '{"n":1}'), ("r1", 2, '{"n":2}'), ("r2", 1, '{"n":1}'), ("r2", 2, '{"n":2}')]
+    assert await database.read(found) == mine
+    all_of_them = {tuple(row[name] for name in ("run_id", "seq", "type", "node", "data")) for row in before}
+    assert await database.read(kept) == all_of_them
+    assert await database.read(differences) == []
+    await database.write(lambda connection: command.downgrade(config(connection), "0005"))
+    assert await database.read(kept) == all_of_them
+    await migrate(lasting_url)
+    assert await database.read(found) == mine
+    await database.close()
+
+
+async def test_owners_that_could_not_go_on_are_not_migrated_away_from(postgres: Postgres) -> None:
+    """Migration 0006 names the orchestrators that are at work, and goes on once their leases have ended."""
+    url = postgres.create_database()
+    database = await Database.open(url)
+
+    def own(connection: Connection, until: float) -> None:
+        row = {"id": 0, "owner": "old-one", "epoch": 3, "lease_until": until}
+        insert_rows(connection, partitions, [row], on_conflict="update")
+
+    await database.write(lambda connection: command.upgrade(config(connection), "0005"))
+    await database.write(lambda connection: own(connection, time.time() + 60))
+    with pytest.raises(ConfigurationError, match=r"old-one.*stop every orchestrator"):
+        await migrate(url)
+    assert not await migrated(url)
+    await database.write(lambda connection: own(connection, time.time() - 1))
+    await migrate(url)
+    assert await migrated(url)
     await database.close()

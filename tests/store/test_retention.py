@@ -79,6 +79,7 @@ async def test_a_story_is_archived_whole_and_leaves(store: Database, tmp_path: P
     assert set(runs) == set(stories)
     assert runs["r1"]["run"]["input"] == {"n": 1}
     assert [(fact["seq"], fact["data"]) for fact in runs["r1"]["history"]] == [(1, {"n": 1}), (2, {"n": 2})]
+    assert set(runs["r1"]["history"][0]) == {"seq", "type", "node", "at", "data"}
     reactions = [line["reaction"] for line in lines if line["kind"] == "reaction"]
     assert {one["event_id"] for one in reactions} == {f"event-{id}" for id in stories}
     assert [line["dead_letter"]["body_base64"] for line in lines if line["kind"] == "dead_letter"] == ["AP8="]
