@@ -46,7 +46,7 @@ async def declare(app: App, rooms: Rooms) -> None:
 
     Raises ConfigurationError when the store was made with another number of partitions.
     """
-    count = rooms.settings.partitions
+    count = rooms.partitions
     reached("antiphon.roles.make.before")
     await rooms.database.write(lambda connection: make_partitions(connection, count))
     reached("antiphon.roles.make.after")
@@ -70,7 +70,7 @@ async def orchestrating(app: App, rooms: Rooms) -> AsyncIterator[Orchestrator]:
         upcasters=app.registry.upcasters,
         incarnation=f"{rooms.incarnation}-orchestrator",
         name=rooms.name,
-        partitions=settings.partitions,
+        partitions=rooms.partitions,
         lease=settings.lease_seconds,
         renew=settings.renew_seconds,
         prefetch=settings.prefetch,
@@ -124,7 +124,7 @@ async def serving(app: App, rooms: Rooms) -> AsyncIterator[Address]:
         live=rooms.live,
         check=app.registry.validate,
         incarnation=incarnation,
-        partitions=settings.partitions,
+        partitions=rooms.partitions,
     )
     platform = Platform(
         database=rooms.database,
@@ -138,7 +138,7 @@ async def serving(app: App, rooms: Rooms) -> AsyncIterator[Address]:
         services=app.services,
         workspace=settings.workspace,
         app_name=app.name,
-        queues=tuple(queue.name for queue in queues_of(app.catalog, settings.partitions)),
+        queues=tuple(queue.name for queue in queues_of(app.catalog, rooms.partitions)),
         max_body_bytes=settings.max_body_bytes,
         requests_per_second=settings.requests_per_second,
         request_burst=settings.request_burst,

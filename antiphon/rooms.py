@@ -20,15 +20,20 @@ from bus.embedded.bus import EmbeddedBus
 from bus.port import Bus
 from bus.rabbit import RabbitBus
 from contracts.errors import ConfigurationError
+from orchestrator.leases import count_partitions
 from store.database import Database
 from store.live import open_live
 from store.live.port import Live
 from store.migrate import require_migrated
 
-__all__ = ["Rooms", "open_bus", "open_rooms", "open_store"]
+__all__ = ["PARTITIONS", "Rooms", "open_bus", "open_rooms", "open_store", "partitions_of"]
 
 log = structlog.get_logger(__name__)
 
+PARTITIONS = 16  # of a new store: as many orchestrators can share it
+_PARTITIONS_OF_ONE_PROCESS = (
+    2  # each is a queue and a turn of its own, which nobody else could take (decision 0026)
+)
 _WRITERS = 2  # on PostgreSQL: what is decided next is written beside what is being written (decision 0024)
 
 
@@ -37,6 +42,7 @@ class Rooms:
     """What every role of one process shares. ``incarnation`` is an id that no process had before."""
 
     settings: Settings
+    partitions: int
     database: Database
     bus: Bus
     live: Live
@@ -89,7 +95,8 @@ async def open_rooms(
             bus=without_password(settings.amqp_url) if settings.amqp_url else "embedded",
             live=without_password(settings.redis_url) if settings.redis_url else "in process",
         )
-        yield Rooms(settings, database, bus, live, incarnation, f"{role}@{socket.gethostname()}")
+        partitions = await partitions_of(settings, database)
+        yield Rooms(settings, partitions, database, bus, live, incarnation, f"{role}@{socket.gethostname()}")
 
 
 @asynccontextmanager
@@ -106,6 +113,14 @@ async def open_store(settings: Settings, *, migrate: bool = False) -> AsyncItera
         yield database
     finally:
         await database.close()
+
+
+async def partitions_of(settings: Settings, database: Database) -> int:
+    """Slices of runs: what is set, what the store has, what a new one gets. Raises StoreUnavailable."""
+    if settings.partitions is not None:
+        return settings.partitions
+    made = await database.read(count_partitions)
+    return made or (PARTITIONS if settings.amqp_url is not None else _PARTITIONS_OF_ONE_PROCESS)
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from contracts.errors import ConfigurationError
 from store import tables
 from store.bulk import insert_rows
 
-__all__ = ["Round", "keep_leases", "leave", "make_partitions", "release"]
+__all__ = ["Round", "count_partitions", "keep_leases", "leave", "make_partitions", "release"]
 
 _ROLES = ("orchestrator", "leaving")
 _KEPT = 86_400.0  # seconds that the row of one that died is kept
@@ -40,16 +40,20 @@ class Round:
     next_end: float | None = None
 
 
+def count_partitions(connection: Connection) -> int:
+    """How many the store was made with; 0: none yet."""
+    return int(connection.execute(select(func.count()).select_from(tables.partitions)).scalar_one())
+
+
 def make_partitions(connection: Connection, count: int) -> int:
     """Make the partitions of a new store; the number of an old one is fixed and must be the same.
 
     Raises ConfigurationError when the store was made with another number.
     """
-    counting = select(func.count()).select_from(tables.partitions)
-    if connection.execute(counting).scalar_one() == 0:
+    if not count_partitions(connection):
         insert_rows(connection, tables.partitions, [{"id": n} for n in range(count)], on_conflict="ignore")
     # Counted after the insert, which waits for whoever makes them at the same moment.
-    found = int(connection.execute(counting).scalar_one())
+    found = count_partitions(connection)
     if found != count:
         raise ConfigurationError(
             f"this store was made with {found} partitions, and the setting says {count}: the number is "

@@ -14,6 +14,7 @@ from antiphon.app import App, load_app
 from antiphon.broker import Login, Logins, Management, Plan, difference, plan_of
 from antiphon.broker.script import script
 from antiphon.cli.chosen import chosen_app
+from antiphon.rooms import PARTITIONS
 from antiphon.settings import Settings
 from antiphon.tls import tls_context
 from bus.addresses import addresses
@@ -177,7 +178,7 @@ def _plan(settings: Settings, vhost: str | None, may: Sequence[str]) -> Plan:
     if vhost is None:
         path = urlsplit((addresses(settings.amqp_url or "") or ("",))[0]).path
         vhost = unquote(path[1:]) or "/"
-    return plan_of(_loaded(settings), vhost=vhost, partitions=settings.partitions, may=allowed)
+    return plan_of(_loaded(settings), vhost=vhost, partitions=settings.partitions or PARTITIONS, may=allowed)
 
 
 def _management(settings: Settings) -> Management:

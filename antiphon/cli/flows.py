@@ -14,7 +14,7 @@ import orjson
 from antiphon.app import App, load_app
 from antiphon.cli.chosen import chosen_app
 from antiphon.moving import Moved, Version, ids_of, move_runs, settled, versions_of
-from antiphon.rooms import open_bus, open_store
+from antiphon.rooms import open_bus, open_store, partitions_of
 from antiphon.settings import Settings
 from antiphon.signing import operators_bus
 from contracts.errors import ConfigurationError
@@ -156,7 +156,7 @@ async def _work(
             live=open_live(None),
             check=app.registry.validate,
             incarnation=secrets.token_hex(16),
-            partitions=settings.partitions,
+            partitions=await partitions_of(settings, database),
             by_hand=True,
         )
         ids = chosen or await ids_of(database, workspace, *came_from)

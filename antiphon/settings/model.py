@@ -190,11 +190,12 @@ class Settings(BaseSettings):
         "503 and `Retry-After`. 0: any time.",
     )
 
-    partitions: int = Field(
-        16,
+    partitions: int | None = Field(
+        None,
         ge=1,
         le=1_024,
-        description="Slices of runs. Fixed when the store is made: another number is refused later.",
+        description="Slices of runs, fixed when the store is made: another number is refused later. Unset: "
+        "what the store has; a new one gets 16, or 2 with the embedded bus, where all are one process's.",
     )
     lease_seconds: float = Field(
         5.0,

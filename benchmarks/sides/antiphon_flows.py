@@ -83,7 +83,7 @@ def asking(app: App, rooms: Rooms) -> Client:
         live=rooms.live,
         check=app.registry.validate,
         incarnation=f"{rooms.incarnation}-bench",
-        partitions=rooms.settings.partitions,
+        partitions=rooms.partitions,
     )
 
 
@@ -117,7 +117,7 @@ async def serve(app: App, rooms: Rooms, role: str) -> None:
 async def orchestrate(app: App, rooms: Rooms, stack: AsyncExitStack) -> None:
     """An orchestrator, once it owns every partition."""
     orchestrator = await stack.enter_async_context(orchestrating(app, rooms))
-    while len(orchestrator.owned) < rooms.settings.partitions:
+    while len(orchestrator.owned) < rooms.partitions:
         await asyncio.sleep(0.05)
 
 
