@@ -192,7 +192,7 @@ class Client:
     async def cancel(self, workspace: str, run_id: str, *, reason: str, actor: str) -> None:
         """Ask for a run to be undone. Raises RunNotFound, RunEnded (also past its pivot)."""
         row = await self._row(workspace, run_id)
-        if row.ended_at is None and orjson.loads(row.state)["pivoted"]:
+        if row.ended_at is None and orjson.loads(row.state).get("pivoted"):
             raise RunEnded(f"run {run_id} is past its pivot and only goes forward")
         await self._ask("cancel", workspace, run_id, {"reason": reason, "actor": actor})
 
@@ -222,14 +222,14 @@ class Client:
             await self._ask("retry", workspace, run_id, data)
             return run_id
         state = orjson.loads(row.state)
-        if from_node is not None and flow is not None and state["backward"]:
+        if from_node is not None and flow is not None and state.get("backward"):
             undone = undone_before(flow.plan, from_node)
             if undone is not None:
                 raise UnknownFlow(
                     f"run {run_id} can't begin at {from_node!r} again: {undone!r} before it was undone; "
                     "begin there or earlier"
                 )
-        number = state["reruns"] + 1
+        number = state.get("reruns", 0) + 1
         # The number is in the message's id: two people who ask at the same time get one run.
         await self._ask("retry", workspace, run_id, data, f"rerun {number}", ended_too=True)
         return rerun_id(run_id, number)

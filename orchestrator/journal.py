@@ -21,7 +21,7 @@ from contracts.errors import Fenced
 from contracts.record import record
 from orchestrator.facts import Fact
 from orchestrator.happenings import EventArrived
-from orchestrator.records import changed_row, fact_row, load_run, new_row
+from orchestrator.records import CHANGED, FACT, NEW, changed_row, fact_row, load_run, new_row
 from orchestrator.run import Run
 from store import tables
 from store.bulk import Together, answers_of, ask_together, insert_rows, select_rows, update_rows
@@ -213,9 +213,10 @@ def _write(connection: Connection, commits: list[Commit]) -> None:
 
 def _put(together: Together, commits: list[Commit]) -> None:
     changes = [change for commit in commits for change in commit.changes]
-    together.insert(tables.runs, [new_row(c.run) for c in changes if c.created])
-    together.update(tables.runs, [changed_row(c.run) for c in changes if not c.created and c.facts])
-    together.insert(tables.history, [fact_row(c.run, fact) for c in changes for fact in c.facts])
+    together.insert_values(tables.runs, NEW, [new_row(c.run) for c in changes if c.created])
+    moved = [changed_row(c.run) for c in changes if not c.created and c.facts]
+    together.update_values(tables.runs, CHANGED, moved)
+    together.insert_values(tables.history, FACT, [fact_row(c.run, fact) for c in changes for fact in c.facts])
     _write_timers(together, changes)
     marks = [{"run_id": c.run.id, "message_id": mark} for c in changes for mark in c.marks]
     together.insert(tables.marks, marks, on_conflict="ignore")

@@ -121,10 +121,10 @@ def _state(run_id: str, text: str) -> dict[str, Any]:
     """What is read of a run's state; ``odd`` says why it can't be. One such row is no other run's trouble."""
     try:
         state = orjson.loads(text)
-        active = {str(node): dict(entry) for node, entry in state["active"].items()}
+        active = {str(node): dict(entry) for node, entry in state.get("active", {}).items()}
         if not all(isinstance(entry["kind"], str) for entry in active.values()):
             raise TypeError("a node at work has no kind")
-        return {"active": active, "paused": bool(state["paused"])}
+        return {"active": active, "paused": bool(state.get("paused"))}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         log.error("run_unreadable", run=run_id, error=f"{type(error).__name__}: {error}")
         return {"odd": f"{type(error).__name__}: {error}"[:500]}

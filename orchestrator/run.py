@@ -80,7 +80,7 @@ class Run:
         """Why it does not move right now, in words; None while it does, or when it has ended."""
         if self.ended or not self.active:
             return "paused" if self.paused and not self.ended else None
-        return "; ".join(f"{node}: {_reason(entry)}" for node, entry in self.active.items())
+        return "; ".join([f"{node}: {_reason(entry)}" for node, entry in self.active.items()])
 
     def due(self, node: str) -> float | None:
         """When the timer of a node is due by what the run knows; None when it needs none."""

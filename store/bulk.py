@@ -137,6 +137,21 @@ class Together:
         if rows:
             self._parts.append(_update(self._dialect, table, rows, ()))
 
+    def insert_values(self, table: Table, columns: Names, rows: list[Values]) -> None:
+        """See ``insert_rows``; each row is the values of ``columns``, all that have no default."""
+        if rows:
+            given, values = _with_defaults(table, columns, rows)
+            self._parts.append((statements.insert(self._dialect, table, given, "error", ()), values))
+
+    def update_values(self, table: Table, columns: Names, rows: list[Values]) -> None:
+        """See ``update_rows``; each row is the values of ``columns``, of which the primary key is the end."""
+        if rows:
+            by = _primary_key(table)
+            if columns[-len(by) :] != by:
+                raise ConfigurationError(f"an update of {table.name} must end with its key {', '.join(by)}")
+            sql = statements.update(self._dialect, table, columns[: -len(by)], by)
+            self._parts.append((sql, _last_of_each(rows, tuple(range(len(columns) - len(by), len(columns))))))
+
     def delete(self, table: Table, keys: Sequence[Sequence[Any]]) -> None:
         """See ``delete_rows``; by the primary key."""
         if keys:

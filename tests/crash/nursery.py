@@ -101,7 +101,7 @@ def _misfit() -> None:
     """One run that the database does not take, whatever happens."""
     written = orchestrator.journal.new_row
 
-    def new_row(run: Any) -> dict[str, Any]:
+    def new_row(run: Any) -> tuple[Any, ...]:
         if run.key == "unfit":
             raise ValueError("the database does not take this")
         return written(run)

@@ -41,7 +41,7 @@ from orchestrator.happenings import (
     TimerFired,
     TurnCame,
 )
-from orchestrator.records import changed_row, fact_row, load_run, new_row
+from orchestrator.records import CHANGED, FACT, NEW, changed_row, fact_row, load_run, new_row
 from orchestrator.run import Run, evolve
 from orchestrator.turn import Decision, Rules
 
@@ -76,7 +76,14 @@ def asked(flow: Flow, input: dict[str, Any] | None = None, **changes: Any) -> St
 
 def through_the_store(run: Run) -> Run:
     """The run as another owner would read it."""
-    return load_run({**new_row(run), **changed_row(run)})
+    row = row_of(run)
+    assert {name: row[name] for name in CHANGED} == dict(zip(CHANGED, changed_row(run), strict=True))
+    return load_run(row)
+
+
+def row_of(run: Run) -> dict[str, Any]:
+    """The run as a row of ``runs``."""
+    return dict(zip(NEW, new_row(run), strict=True))
 
 
 class Pretended:
@@ -330,5 +337,5 @@ def fold(origin: Run, facts: list[Fact]) -> Run:
 
 def through_json(run: Run, fact: Fact) -> Fact:
     """A fact as it is read back from the history."""
-    row = fact_row(run, fact)
+    row = dict(zip(FACT, fact_row(run, fact), strict=True))
     return Fact(row["seq"], row["type"], row["node"], row["at"], orjson.loads(row["data"]))

@@ -13,12 +13,11 @@ from orchestrator.happenings import Happening, Reconciled
 from orchestrator.nodes import sleep
 from orchestrator.proofs import Findings, Proofs
 from orchestrator.reconciler import Reconciler
-from orchestrator.records import new_row
 from store import tables
 from store.bulk import insert_rows
 from store.database import Database
 from tests.orchestrator.flows import flow
-from tests.orchestrator.pretending import Pretended
+from tests.orchestrator.pretending import Pretended, row_of
 
 
 async def test_only_the_owner_of_this_epoch_leaves_findings(database: Database) -> None:
@@ -148,7 +147,7 @@ async def fill(database: Database, number: int) -> None:
     runs, timers = [], []
     for count in range(number):
         run_id = f"r{count:05}"
-        runs.append({**new_row(run), "id": run_id, "key": str(count), "partition": 0, "updated_at": 1.0})
+        runs.append({**row_of(run), "id": run_id, "key": str(count), "partition": 0, "updated_at": 1.0})
         timers.append({"run_id": run_id, "name": "nap", "partition": 0, "due_at": run.active["nap"]["due"]})
 
     def write(connection: Any) -> None:

@@ -195,7 +195,7 @@ async def test_a_step_that_kills_its_process_is_parked_with_the_reason(street: S
     street.trap.unlink()
     await client.retry(WORKSPACE, receipt.run_id, reason="mended", actor="ann")
     await street.house.until(receipt.run_id, "completed")
-    assert orjson.loads((await street.house.run(receipt.run_id))["state"])["active"] == {}
+    assert "active" not in orjson.loads((await street.house.run(receipt.run_id))["state"])
 
 
 async def test_a_long_step_is_not_blamed_for_its_neighbour(street: Street) -> None:

@@ -34,7 +34,7 @@ async def test_a_start_that_can_not_be_kept_is_quarantined_and_its_neighbours_go
     """The database refuses one row of a batch: the others are committed, that message is kept apart."""
     written = journal.new_row
 
-    def refused(run: Run) -> dict[str, Any]:
+    def refused(run: Run) -> tuple[Any, ...]:
         if run.key == "bad":
             raise ValueError("the database does not take this")
         return written(run)
@@ -72,7 +72,7 @@ async def test_a_result_that_can_not_be_kept_fails_its_step(
     """The work is done and can't be recorded: the run does not stay at work for ever."""
     written = journal.fact_row
 
-    def refused(run: Run, fact: Any) -> dict[str, Any]:
+    def refused(run: Run, fact: Any) -> tuple[Any, ...]:
         if fact.type == "step_completed":
             raise ValueError("the database does not take this")
         return written(run, fact)
@@ -104,7 +104,7 @@ async def test_what_can_not_be_kept_at_all_stops_its_run_with_the_reason(
     """Neither the result nor any failure: the run is listed as stuck, and not at work for ever."""
     written = journal.fact_row
 
-    def refused(run: Run, fact: Any) -> dict[str, Any]:
+    def refused(run: Run, fact: Any) -> tuple[Any, ...]:
         if fact.type in ("step_completed", "step_failed"):
             raise ValueError("the database does not take this")
         return written(run, fact)
