@@ -26,34 +26,34 @@ def main() -> None:
         bench.report(peers.versions("dbos", "restate-sdk", "celery", "dramatiq"))
 
 
-def ours(
-    bench: Bench,
-    name: str,
-    mode: str,
-    count: int,
-    at_once: int,
-    script: str = "antiphon_flows",
-    **settings: str,
-) -> None:
-    """Antiphon on PostgreSQL and RabbitMQ, and in one SQLite file.
+def ours(bench: Bench, name: str, mode: str, count: int, at_once: int) -> None:
+    """Antiphon on PostgreSQL and RabbitMQ, and in one SQLite file."""
+    on_services(bench, f"{name} postgres", mode, count, at_once)
+    in_one_file(bench, f"{name} embedded", mode, count, at_once)
 
-    Each side has a vhost of its own: what one has not acked at its end would be runs of the next.
-    """
-    if bench.wanted(f"{name} postgres"):
+
+def on_services(bench: Bench, side: str, mode: str, count: int, at_once: int, **settings: str) -> None:
+    """Each side has a vhost of its own: what one has not acked at its end would be runs of the next."""
+    if bench.wanted(side):
         with bench.services.rabbit.vhost() as vhost:
             places = bench.services.settings() | {"ANTIPHON_AMQP_URL": vhost} | settings
-            bench.side(f"{name} postgres", script, mode, count, at_once, **places)
+            bench.side(side, "antiphon_flows", mode, count, at_once, **places)
+
+
+def in_one_file(bench: Bench, side: str, mode: str, count: int, at_once: int, **settings: str) -> None:
+    """The embedded store and bus."""
     with tempfile.TemporaryDirectory() as folder:
         places = {"ANTIPHON_HOME": folder, "ANTIPHON_DATABASE_URL": f"sqlite:///{folder}/antiphon.db"}
-        bench.side(f"{name} embedded", script, mode, count, at_once, **places, **settings)
+        bench.side(side, "antiphon_flows", mode, count, at_once, **places, **settings)
 
 
 def run(bench: Bench) -> None:
     count, at_once = (200, 50) if bench.options.short else (2_000, 100)
     services = bench.services
     ours(bench, "antiphon", "apart", count, at_once)
-    # One process needs no more than two: one of them decides while the other's commit is on its way.
-    ours(bench, "antiphon, 2 partitions,", "apart", count, at_once, ANTIPHON_PARTITIONS="2")
+    # What a partition costs: each store with as many as the other has.
+    on_services(bench, "antiphon, 2 partitions, postgres", "apart", count, at_once, ANTIPHON_PARTITIONS="2")
+    in_one_file(bench, "antiphon, 16 partitions, embedded", "apart", count, at_once, ANTIPHON_PARTITIONS="16")
     python = peers.python()
     names = ("dbos threads", "dbos asyncio", "restate", "celery", "dramatiq")
     if isinstance(python, str):
