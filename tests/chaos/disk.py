@@ -21,7 +21,7 @@ from tests.chaos.load import Load
 
 __all__ = ["full_disk", "small_disk"]
 
-MEGABYTES = 24
+MEGABYTES = 10  # so few that a log which is not written back in time fills it, also at the short pace
 
 
 @contextlib.contextmanager
