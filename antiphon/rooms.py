@@ -30,10 +30,8 @@ __all__ = ["PARTITIONS", "Rooms", "open_bus", "open_rooms", "open_store", "parti
 
 log = structlog.get_logger(__name__)
 
-PARTITIONS = 16  # of a new store: as many orchestrators can share it
-_PARTITIONS_OF_ONE_PROCESS = (
-    2  # each is a queue and a turn of its own, which nobody else could take (decision 0026)
-)
+# Of a new store. As many orchestrators can share it; with the embedded bus there is one (decision 0026).
+PARTITIONS, _PARTITIONS_EMBEDDED = 16, 2
 _WRITERS = 2  # on PostgreSQL: what is decided next is written beside what is being written (decision 0024)
 
 
@@ -120,7 +118,7 @@ async def partitions_of(settings: Settings, database: Database) -> int:
     if settings.partitions is not None:
         return settings.partitions
     made = await database.read(count_partitions)
-    return made or (PARTITIONS if settings.amqp_url is not None else _PARTITIONS_OF_ONE_PROCESS)
+    return made or (PARTITIONS if settings.amqp_url is not None else _PARTITIONS_EMBEDDED)
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import orjson
@@ -12,10 +13,12 @@ from sqlalchemy.exc import IntegrityError
 
 from bus.port import Message, Outgoing
 from contracts.errors import Fenced
+from orchestrator import records
 from orchestrator.decide import begin
 from orchestrator.flow import run_id_of
 from orchestrator.journal import Change, Commit, Journal, Post, Question
 from orchestrator.leases import make_partitions
+from orchestrator.run import Run
 from orchestrator.turn import Decision
 from store import tables
 from store.database import Database
@@ -192,3 +195,12 @@ async def test_fields_that_say_nothing_are_not_written(database: Database, journ
     assert set(orjson.loads(text)) == {"active"}
     known = await journal.ask(Question(runs=(decision.run.id,)))
     assert known.runs[decision.run.id] == decision.run
+
+
+def test_what_is_not_written_is_what_a_run_begins_with() -> None:
+    """A field that says nothing is left out of the row: what it is then must be its default, and equal."""
+    fields = {field.name: field for field in dataclasses.fields(Run)}
+    for name in records._STATE:
+        field = fields[name]
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        assert not default, f"{name} would be lost where it is empty"
