@@ -215,7 +215,7 @@ class Batch:
     def _change(self, run: Run) -> Change:
         change = self.changes.get(run.id)
         if change is None:
-            change = self.changes[run.id] = Change(run)
+            change = self.changes[run.id] = Change(run, stood=run.standing)
         return change
 
     def _absorb(self, change: Change, flow: Flow, decision: Decision) -> None:

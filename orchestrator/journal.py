@@ -21,7 +21,17 @@ from contracts.errors import Fenced
 from contracts.record import record
 from orchestrator.facts import Fact
 from orchestrator.happenings import EventArrived
-from orchestrator.records import CHANGED, FACT, NEW, changed_row, fact_row, load_run, new_row
+from orchestrator.records import (
+    CHANGED,
+    FACT,
+    MOVED,
+    NEW,
+    changed_row,
+    fact_row,
+    load_run,
+    moved_row,
+    new_row,
+)
 from orchestrator.run import Run
 from store import tables
 from store.bulk import Together, answers_of, ask_together, insert_rows, select_rows, update_rows
@@ -44,16 +54,22 @@ class Post:
 
 @dataclass(slots=True)
 class Change:
-    """What one batch did to one run."""
+    """What one batch did to one run. ``stood``: its standing before; None where that is not known."""
 
     run: Run
     created: bool = False
+    stood: tuple[str, int, float | None] | None = None
     facts: list[Fact] = field(default_factory=list)
     timers: dict[str, float | None] = field(default_factory=dict)  # None: cleared
     posts: list[Post] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)  # rows of ``events``
     marks: list[str] = field(default_factory=list)
     taken: list[str] = field(default_factory=list)  # early events that the run has now
+
+    @property
+    def moved(self) -> bool:
+        """Whether its standing is another one now."""
+        return self.run.standing != self.stood
 
 
 @dataclass(slots=True)
@@ -214,8 +230,9 @@ def _write(connection: Connection, commits: list[Commit]) -> None:
 def _put(together: Together, commits: list[Commit]) -> None:
     changes = [change for commit in commits for change in commit.changes]
     together.insert_values(tables.runs, NEW, [new_row(c.run) for c in changes if c.created])
-    moved = [changed_row(c.run) for c in changes if not c.created and c.facts]
-    together.update_values(tables.runs, CHANGED, moved)
+    known = [c for c in changes if not c.created and c.facts]
+    together.update_values(tables.runs, MOVED, [moved_row(c.run) for c in known if c.moved])
+    together.update_values(tables.runs, CHANGED, [changed_row(c.run) for c in known if not c.moved])
     together.insert_values(tables.history, FACT, [fact_row(c.run, fact) for c in changes for fact in c.facts])
     _write_timers(together, changes)
     marks = [{"run_id": c.run.id, "message_id": mark} for c in changes for mark in c.marks]

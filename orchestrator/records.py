@@ -11,22 +11,21 @@ import orjson
 from orchestrator.facts import Fact
 from orchestrator.run import Run
 
-__all__ = ["CHANGED", "FACT", "NEW", "changed_row", "fact_row", "load_run", "new_row"]
+__all__ = [
+    "CHANGED",
+    "FACT",
+    "MOVED",
+    "NEW",
+    "changed_row",
+    "fact_row",
+    "load_run",
+    "moved_row",
+    "new_row",
+]
 
 # The columns of the rows that are made here. Plain tuples: a short run is four of them, and eight facts.
-CHANGED = (
-    "version",
-    "status",
-    "state",
-    "seq",
-    "busy",
-    "waiting",
-    "result",
-    "error",
-    "updated_at",
-    "ended_at",
-    "id",
-)
+CHANGED = ("version", "state", "seq", "waiting", "result", "error", "updated_at", "id")
+MOVED = ("status", "busy", "ended_at", *CHANGED)  # with the standing of a run, by which it is found
 NEW = (
     "partition",
     "workspace",
@@ -39,7 +38,7 @@ NEW = (
     "linked_from",
     "parent",
     "created_at",
-    *CHANGED,
+    *MOVED,
 )
 FACT = ("run_created_at", "run_id", "seq", "type", "node", "at", "data")
 
@@ -78,23 +77,25 @@ def new_row(run: Run) -> tuple[Any, ...]:
         run.linked_from,
         run.parent["run_id"] if run.parent else None,
         run.created_at,
-        *changed_row(run),
+        *moved_row(run),
     )
 
 
+def moved_row(run: Run) -> tuple[Any, ...]:
+    """What can change of a run, and its key: ``MOVED``."""
+    return (*run.standing, *changed_row(run))
+
+
 def changed_row(run: Run) -> tuple[Any, ...]:
-    """The columns that can change, and the key: ``CHANGED``."""
+    """The same for one whose standing is as it was: ``CHANGED``. No index is touched."""
     return (
         run.version,
-        run.status,
         _json({name: value for name, value in zip(_STATE, _state_of(run), strict=True) if value}),
         run.seq,
-        int(run.busy),
         run.waiting(),
         _json(run.result) if run.result is not None else None,
         _json(run.error) if run.error is not None else None,
         run.updated_at,
-        run.ended_at,
         run.id,
     )
 

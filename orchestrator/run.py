@@ -71,6 +71,11 @@ class Run:
         """Whether its owner's process has work of it in hand."""
         return any(entry.get("here") and "retry_at" not in entry for entry in self.active.values())
 
+    @property
+    def standing(self) -> tuple[str, int, float | None]:
+        """Status, whether it is busy (1 or 0), when it ended: what of it can change and has an index."""
+        return self.status, int(self.busy), self.ended_at
+
     def document(self) -> dict[str, Any]:
         """What paths and conditions read."""
         run = {"id": self.id, "key": self.key, "workspace": self.workspace, "correlation": self.correlation}

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from orchestrator import records
 from orchestrator.decide import begin, decide
 from orchestrator.doubts import Child, Doubt, QuietRun, doubts_about, repair_of
 from orchestrator.effects import (
@@ -41,7 +42,6 @@ from orchestrator.happenings import (
     TimerFired,
     TurnCame,
 )
-from orchestrator.records import CHANGED, FACT, NEW, changed_row, fact_row, load_run, new_row
 from orchestrator.run import Run, evolve
 from orchestrator.turn import Decision, Rules
 
@@ -77,13 +77,17 @@ def asked(flow: Flow, input: dict[str, Any] | None = None, **changes: Any) -> St
 def through_the_store(run: Run) -> Run:
     """The run as another owner would read it."""
     row = row_of(run)
-    assert {name: row[name] for name in CHANGED} == dict(zip(CHANGED, changed_row(run), strict=True))
-    return load_run(row)
+    for columns, values in (
+        (records.CHANGED, records.changed_row(run)),
+        (records.MOVED, records.moved_row(run)),
+    ):
+        assert {name: row[name] for name in columns} == dict(zip(columns, values, strict=True))
+    return records.load_run(row)
 
 
 def row_of(run: Run) -> dict[str, Any]:
     """The run as a row of ``runs``."""
-    return dict(zip(NEW, new_row(run), strict=True))
+    return dict(zip(records.NEW, records.new_row(run), strict=True))
 
 
 class Pretended:
@@ -337,5 +341,5 @@ def fold(origin: Run, facts: list[Fact]) -> Run:
 
 def through_json(run: Run, fact: Fact) -> Fact:
     """A fact as it is read back from the history."""
-    row = dict(zip(FACT, fact_row(run, fact), strict=True))
+    row = dict(zip(records.FACT, records.fact_row(run, fact), strict=True))
     return Fact(row["seq"], row["type"], row["node"], row["at"], orjson.loads(row["data"]))
