@@ -51,11 +51,17 @@ class Announcer:
             if run.answer_to and fact.type in ENDINGS:
                 self._answers.tell(answers_feed(run.answer_to), {"ended": run.id, "status": run.status})
 
-    def answer(self, start: StartRequested, outcome: str) -> None:
-        """A start has its answer: created, exists, conflict or purged."""
+    def answer(self, start: StartRequested, outcome: str, known: Run | None = None) -> None:
+        """A start has its answer: created, exists, conflict or purged; ``known``: the run that was there.
+
+        Who asks again is told of an end that is past as well, and need not wait until the journal is asked.
+        """
         if start.answer_to:
+            feed = answers_feed(start.answer_to)
             entry = {"start_id": start.message_id, "run_id": start.run_id, "outcome": outcome}
-            self._answers.tell(answers_feed(start.answer_to), entry)
+            self._answers.tell(feed, entry)
+            if known is not None and known.ended:
+                self._answers.tell(feed, {"ended": known.id, "status": known.status})
 
 
 class _About:

@@ -60,3 +60,19 @@ async def test_whoever_asked_for_a_run_is_told_of_its_start_and_its_end() -> Non
         {"start_id": "s1", "run_id": "r1", "outcome": "created"},
         {"ended": "r1", "status": "completed"},
     ]
+
+
+async def test_whoever_asks_again_after_the_end_is_told_of_it() -> None:
+    """Their gateway is another one, perhaps; of a run that goes on nothing is said."""
+    live, run = MemoryLive(), a_run()
+    announcer = Announcer(live)
+    again = StartRequested("s1", "r1", 3, "acme", "ride", 1, "k1", {}, "", "c1", answer_to="gateway-2")
+    announcer.answer(again, "created", run)
+    run.status, run.ended_at = "completed", 2.0
+    announcer.answer(again, "created", run)
+    await announcer.stop()
+    assert await told(live, answers_feed("gateway-2")) == [
+        {"start_id": "s1", "run_id": "r1", "outcome": "created"},
+        {"start_id": "s1", "run_id": "r1", "outcome": "created"},
+        {"ended": "r1", "status": "completed"},
+    ]

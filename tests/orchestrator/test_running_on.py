@@ -106,6 +106,26 @@ async def test_a_child_is_run_and_two_calls_of_one_child_do_not_hang(house: Hous
     assert "already run by another" in run["error"]
 
 
+async def test_whoever_starts_an_ended_run_again_hears_of_its_end(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same request, come again: its answer is the same, and nobody has to ask the journal for the end."""
+    made = flow(here("x"))
+    await house.orchestrate(made)
+    client = await house.client(made)
+    first = await client.start(WORKSPACE, made.name, {"id": "k1"}, start_id="asked", wait=10.0)
+    await house.until(first.run_id, "completed")
+    client._answers._ended.clear()  # as at another gateway, which did not hear the first end
+
+    async def not_asked(run_id: str) -> None:
+        raise AssertionError(f"{run_id} was looked up")
+
+    monkeypatch.setattr(client, "_has_ended", not_asked)
+    again = await client.start(WORKSPACE, made.name, {"id": "k1"}, start_id="asked", wait=10.0)
+    assert again == first
+    assert await client.ended(first.run_id, 10.0)
+
+
 async def test_a_purged_run_is_not_run_again(house: House) -> None:
     """Neither for whoever starts it, nor for a parent that calls it; the parent fails, and does not hang."""
     child = flow(here("x"), name="child")
