@@ -56,7 +56,8 @@ def insert_rows(
     """
     if not rows:
         return []
-    sql, values = _insertion(connection.dialect.name, table, rows, on_conflict, tuple(returning))
+    columns, given = _columns_and_values(table, rows)
+    sql, values = _insertion(connection.dialect.name, table, columns, given, on_conflict, tuple(returning))
     if returning:
         return _fetch(connection, sql, values)
     _execute(connection, sql, values)
@@ -73,7 +74,9 @@ def update_rows(
     """
     if not rows:
         return 0
-    return _execute(connection, *_update(connection.dialect.name, table, rows, tuple(keys)))
+    return _execute(
+        connection, *_update(connection.dialect.name, table, *_columns_and_values(table, rows), tuple(keys))
+    )
 
 
 def delete_rows(
@@ -130,27 +133,24 @@ class Together:
     ) -> None:
         """See ``insert_rows``."""
         if rows:
-            self._parts.append(_insertion(self._dialect, table, rows, on_conflict, ()))
+            self._parts.append(
+                _insertion(self._dialect, table, *_columns_and_values(table, rows), on_conflict, ())
+            )
 
     def update(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """See ``update_rows``; by the primary key."""
         if rows:
-            self._parts.append(_update(self._dialect, table, rows, ()))
+            self._parts.append(_update(self._dialect, table, *_columns_and_values(table, rows), ()))
 
     def insert_values(self, table: Table, columns: Names, rows: list[Values]) -> None:
         """See ``insert_rows``; each row is the values of ``columns``, all that have no default."""
         if rows:
-            given, values = _with_defaults(table, columns, rows)
-            self._parts.append((statements.insert(self._dialect, table, given, "error", ()), values))
+            self._parts.append(_insertion(self._dialect, table, columns, rows, "error", ()))
 
     def update_values(self, table: Table, columns: Names, rows: list[Values]) -> None:
-        """See ``update_rows``; each row is the values of ``columns``, of which the primary key is the end."""
+        """See ``update_rows``; each row is the values of ``columns``, best with the primary key last."""
         if rows:
-            by = _primary_key(table)
-            if columns[-len(by) :] != by:
-                raise ConfigurationError(f"an update of {table.name} must end with its key {', '.join(by)}")
-            sql = statements.update(self._dialect, table, columns[: -len(by)], by)
-            self._parts.append((sql, _last_of_each(rows, tuple(range(len(columns) - len(by), len(columns))))))
+            self._parts.append(_update(self._dialect, table, columns, rows, ()))
 
     def delete(self, table: Table, keys: Sequence[Sequence[Any]]) -> None:
         """See ``delete_rows``; by the primary key."""
@@ -209,10 +209,13 @@ def answers_of(questions: int, rows: Sequence[Any]) -> list[list[dict[str, Any]]
 
 
 def _insertion(
-    dialect: str, table: Table, rows: Sequence[Mapping[str, Any]], on_conflict: OnConflict, returning: Names
+    dialect: str,
+    table: Table,
+    columns: Names,
+    values: list[Values],
+    on_conflict: OnConflict,
+    returning: Names,
 ) -> tuple[str, list[Values]]:
-    columns = tuple(rows[0])
-    values = _values(table, rows, columns)
     if on_conflict == "update":
         values = _last_of_each(values, _positions(columns, _primary_key(table), table))
     columns, values = _with_defaults(table, columns, values)
@@ -220,16 +223,17 @@ def _insertion(
 
 
 def _update(
-    dialect: str, table: Table, rows: Sequence[Mapping[str, Any]], keys: Names
+    dialect: str, table: Table, columns: Names, values: list[Values], keys: Names
 ) -> tuple[str, list[Values]]:
     by = keys or _primary_key(table)
-    columns = tuple(rows[0])
-    values = _last_of_each(_values(table, rows, columns), _positions(columns, by, table))
+    values = _last_of_each(values, _positions(columns, by, table))
     others = tuple(column for column in columns if column not in by)
     if not others:
         raise ConfigurationError(f"an update of {table.name} sets no column besides its keys {', '.join(by)}")
-    positions = _positions(columns, others + by, table)
     sql = statements.update(dialect, table, others, by)
+    if others + by == columns:
+        return sql, values
+    positions = _positions(columns, others + by, table)
     return sql, [tuple([row[place] for place in positions]) for row in values]
 
 
@@ -268,7 +272,9 @@ def _arrays(values: list[Values]) -> Values:
     return tuple(map(list, zip(*values, strict=True)))
 
 
-def _values(table: Table, rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...]) -> list[Values]:
+def _columns_and_values(table: Table, rows: Sequence[Mapping[str, Any]]) -> tuple[Names, list[Values]]:
+    """The columns of the first row, and each row's values of them; all must have the same."""
+    columns = tuple(rows[0])
     width = len(columns)
     try:
         values = [tuple([row[column] for column in columns]) for row in rows]
@@ -282,7 +288,7 @@ def _values(table: Table, rows: Sequence[Mapping[str, Any]], columns: tuple[str,
             raise ConfigurationError(
                 f"rows for {table.name} differ: one of them has {extra}, the first has not"
             )
-    return values
+    return columns, values
 
 
 def _last_of_each(values: list[Values], key: tuple[int, ...]) -> list[Values]:

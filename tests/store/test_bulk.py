@@ -213,3 +213,27 @@ async def test_writes_of_several_tables_go_together(database: Database) -> None:
     await database.write(lambda connection: write(connection, "ignore"))
     assert await all_of(database, timers) == [{**timer, "name": "new"}, {**timer, "due_at": 2.0}]
     assert [row["message_id"] for row in await all_of(database, marks)] == ["before", "now"]
+
+
+async def test_rows_of_values_are_rows_like_others(database: Database) -> None:
+    """Columns in any order; those left out have their defaults; of two with one key, the later wins."""
+
+    def write(connection: Connection) -> None:
+        together = Together(connection.dialect.name)
+        together.insert_values(partitions, ("owner", "id"), [("a", 1), ("b", 2)])
+        together.run(connection)
+        together = Together(connection.dialect.name)
+        together.update_values(partitions, ("owner", "id"), [("c", 1), ("d", 1)])
+        together.run(connection)
+        together = Together(connection.dialect.name)
+        together.update_values(partitions, ("id", "last_commit", "epoch"), [(2, "x", 7)])
+        together.run(connection)
+
+    await database.write(write)
+    same = {"lease_until": 0.0}
+    assert await all_of(database, partitions) == [
+        {"id": 1, "owner": "d", "epoch": 0, "last_commit": None, **same},
+        {"id": 2, "owner": "b", "epoch": 7, "last_commit": "x", **same},
+    ]
+    with pytest.raises(ConfigurationError, match="lack their key columns: id"):
+        Together("sqlite").update_values(partitions, ("owner",), [("a",)])
