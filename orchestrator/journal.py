@@ -230,9 +230,13 @@ def _write(connection: Connection, commits: list[Commit]) -> None:
 def _put(together: Together, commits: list[Commit]) -> None:
     changes = [change for commit in commits for change in commit.changes]
     together.insert_values(tables.runs, NEW, [new_row(c.run) for c in changes if c.created])
-    known = [c for c in changes if not c.created and c.facts]
-    together.update_values(tables.runs, MOVED, [moved_row(c.run) for c in known if c.moved])
-    together.update_values(tables.runs, CHANGED, [changed_row(c.run) for c in known if not c.moved])
+    moved: list[Run] = []
+    steady: list[Run] = []
+    for c in changes:
+        if c.facts and not c.created:
+            (moved if c.moved else steady).append(c.run)
+    together.update_values(tables.runs, MOVED, [moved_row(run) for run in moved])
+    together.update_values(tables.runs, CHANGED, [changed_row(run) for run in steady])
     together.insert_values(tables.history, FACT, [fact_row(c.run, fact) for c in changes for fact in c.facts])
     _write_timers(together, changes)
     marks = [{"run_id": c.run.id, "message_id": mark} for c in changes for mark in c.marks]

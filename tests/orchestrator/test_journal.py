@@ -16,11 +16,12 @@ from contracts.errors import Fenced
 from orchestrator import records
 from orchestrator.decide import begin
 from orchestrator.flow import run_id_of
-from orchestrator.journal import Change, Commit, Journal, Post, Question
+from orchestrator.journal import Change, Commit, Journal, Post, Question, _put
 from orchestrator.leases import make_partitions
 from orchestrator.run import Run
 from orchestrator.turn import Decision
 from store import tables
+from store.bulk import Together
 from store.database import Database
 from tests.orchestrator.flows import trip
 from tests.orchestrator.pretending import asked, rules
@@ -204,3 +205,19 @@ def test_what_is_not_written_is_what_a_run_begins_with() -> None:
         field = fields[name]
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         assert not default, f"{name} would be lost where it is empty"
+
+
+def test_what_has_an_index_is_set_only_where_it_changes() -> None:
+    """A run that goes on as it stood keeps its entries in three indexes; another does not."""
+
+    def set_by(run: Run, stood: Any) -> set[str]:
+        change = Change(run, stood=stood, facts=list(started("k1").facts))
+        together = Together("sqlite")
+        _put(together, [Commit(0, EPOCH, "c1", [change])])
+        (update,) = [sql for sql, _ in together._parts if sql.startswith('UPDATE "runs"')]
+        return {name for name in ("status", "busy", "ended_at", "state") if f'"{name}" = ?' in update}
+
+    run = started("k1").run
+    assert set_by(run, run.standing) == {"state"}
+    assert set_by(run, ("stuck", 0, None)) == {"status", "busy", "ended_at", "state"}
+    assert set_by(run, None) == {"status", "busy", "ended_at", "state"}
