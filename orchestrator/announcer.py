@@ -51,8 +51,8 @@ class Announcer:
             if run.answer_to and fact.type in ENDINGS:
                 self._answers.tell(answers_feed(run.answer_to), {"ended": run.id, "status": run.status})
 
-    def answer(self, start: StartRequested, outcome: str, known: Run | None = None) -> None:
-        """A start has its answer: created, exists, conflict or purged; ``known``: the run that was there.
+    def answer(self, start: StartRequested, outcome: str, run: Run | None = None) -> None:
+        """A start has its answer: created, exists, conflict or purged; ``run``: the one there is, if any.
 
         Who asks again is told of an end that is past as well, and need not wait until the journal is asked.
         """
@@ -60,8 +60,8 @@ class Announcer:
             feed = answers_feed(start.answer_to)
             entry = {"start_id": start.message_id, "run_id": start.run_id, "outcome": outcome}
             self._answers.tell(feed, entry)
-            if known is not None and known.ended:
-                self._answers.tell(feed, {"ended": known.id, "status": known.status})
+            if run is not None and run.ended:
+                self._answers.tell(feed, {"ended": run.id, "status": run.status})
 
 
 class _About:

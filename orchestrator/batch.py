@@ -72,7 +72,7 @@ class Batch:
     dispatches: list[tuple[Run, Flow, Dispatch]] = field(default_factory=list)
     in_line: list[tuple[str, StandInLine]] = field(default_factory=list)
     abandoned: list[tuple[str, str]] = field(default_factory=list)
-    answers: list[tuple[StartRequested, str, Run | None]] = field(default_factory=list)
+    answers: list[tuple[StartRequested, str]] = field(default_factory=list)
     repairs: list[tuple[str, Fact]] = field(default_factory=list)
 
     def take(self, run_id: str, happening: Happening) -> bool:
@@ -144,7 +144,7 @@ class Batch:
         change.taken = [event.message_id for event in start.early]
         change.marks.extend(change.taken)  # so that a repeat of one of them is stopped like any other
         self._absorb(change, flow, decision)
-        self.answers.append((start, "created", None))
+        self.answers.append((start, "created"))
         return True
 
     def _already(self, run: Run, start: StartRequested) -> None:
@@ -153,13 +153,13 @@ class Batch:
             outcome = "conflict"  # also under the start's own id: it asks for something else now
         else:
             outcome = "created" if run.start_id == start.message_id else "exists"
-        self.answers.append((start, outcome, run))
+        self.answers.append((start, outcome))
         if start.parent is not None:
             self._answer_again(run, start.parent)
 
     def _gone(self, start: StartRequested) -> None:
         """The key had its run, of which only the id is left: whatever asks, it is not run a second time."""
-        self.answers.append((start, "purged", None))
+        self.answers.append((start, "purged"))
         if start.parent is not None:
             self._answer_again(_shadow(start, self.now), start.parent)
 

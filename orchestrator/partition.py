@@ -296,8 +296,8 @@ class Partition:
                 if due_at is not None:
                     self._timers.add(change.run.id, name, due_at)
             shop.announcer.facts(change.run, change.facts)
-        for start, outcome, known in batch.answers:
-            shop.announcer.answer(start, outcome, known)
+        for start, outcome in batch.answers:
+            shop.announcer.answer(start, outcome, self._runs.get(start.run_id))
         self._reconciler.repaired(batch.repairs)
         for run_id, node in batch.abandoned:
             shop.executor.abandon(run_id, node)
