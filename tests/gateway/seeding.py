@@ -7,7 +7,7 @@ from typing import Any
 from store.bulk import insert_rows
 from store.database import Database
 
-__all__ = ["NOW", "OURS", "THEIRS", "held", "letter", "put", "reaction", "run"]
+__all__ = ["NOW", "OURS", "THEIRS", "fact", "held", "letter", "put", "reaction", "run"]
 
 NOW = 1_700_000_040.0  # a whole minute
 OURS, THEIRS = "acme", "globex"
@@ -39,6 +39,11 @@ def run(id: str, status: str = "completed", *, at: float = NOW, **more: Any) -> 
         "ended_at": ended,
     }
     return {**row, **more}
+
+
+def fact(run_id: str, seq: int, *, created_at: float = NOW) -> dict[str, Any]:
+    row = {"run_id": run_id, "seq": seq, "type": "step_completed", "node": "n", "at": NOW, "data": "{}"}
+    return {**row, "run_created_at": created_at}
 
 
 def letter(id: str, *, at: float = NOW, **more: Any) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, event
 
 from gateway.keys import create_key, list_keys, revoke_key
 from gateway.queries.audit import list_audit
@@ -30,10 +31,11 @@ from gateway.queries.overview import (
 from gateway.queries.processes import list_partitions, list_processes, outbox_depth, overdue_timers
 from gateway.queries.runs import RunFilter, count_runs, get_run, list_runs, related_runs
 from gateway.queries.stories import get_story
+from gateway.queries.story_rows import read_story
 from store import tables
 from store.audit import append_audit
 from store.database import Database
-from tests.gateway.seeding import NOW, OURS, THEIRS, held, letter, put, reaction, run
+from tests.gateway.seeding import NOW, OURS, THEIRS, fact, held, letter, put, reaction, run
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -88,23 +90,39 @@ async def test_runs_are_listed_counted_and_shown(database: Database) -> None:
 async def test_facts_are_of_ones_own_runs_only(database: Database) -> None:
     """A run id of another workspace has no history here."""
     await put(database, tables.runs, run("a"), run("z", workspace=THEIRS))
-    facts = [
-        {
-            "run_id": id,
-            "seq": seq,
-            "type": "step_completed",
-            "node": "n",
-            "at": NOW,
-            "data": "{}",
-            "run_created_at": NOW,
-        }
-        for id in ("a", "z")
-        for seq in (1, 2, 3)
-    ]
-    await put(database, tables.history, *facts)
+    await put(database, tables.history, *(fact(id, seq) for id in ("a", "z") for seq in (1, 2, 3)))
     found = await database.read(lambda conn: list_facts(conn, OURS, "a", after=1))
     assert [fact.seq for fact in found] == [2, 3]
     assert await database.read(lambda conn: list_facts(conn, OURS, "z")) == []
+
+
+@pytest.mark.parametrize("ask", [list_facts, read_story])
+async def test_facts_are_found_by_their_key(database: Database, ask: Callable[..., Any]) -> None:
+    """Whoever reads them, not by reading the whole history for those of one run."""
+    ids = [f"r{number}" for number in range(2_000)]
+    await put(database, tables.runs, *(run(id, at=NOW + at) for at, id in enumerate(ids)))
+    facts = [fact(id, seq, created_at=NOW + at) for at, id in enumerate(ids) for seq in (1, 2)]
+    await put(database, tables.history, *facts)
+    await database.write(lambda conn: conn.exec_driver_sql("ANALYZE") and None)
+
+    def plans(conn: Connection) -> list[str]:
+        asked: list[tuple[str, Any]] = []
+
+        def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
+            if "FROM history" in statement:
+                asked.append((statement, parameters))
+
+        event.listen(conn, "before_cursor_execute", note)
+        assert ask(conn, OURS, "r7" if ask is list_facts else "story-r7")
+        event.remove(conn, "before_cursor_execute", note)
+        explain = "EXPLAIN" if conn.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
+        rows = [conn.exec_driver_sql(f"{explain} {sql}", values).all() for sql, values in asked]
+        return ["\n".join(str(row[-1]) for row in plan) for plan in rows]
+
+    found = await database.read(plans)
+    by_key = ("Index Scan using history_pkey", "SEARCH history USING INDEX sqlite_autoindex_history_1")
+    assert len(found) == 1
+    assert any(how in found[0] for how in by_key), found
 
 
 async def test_the_overview_counts_by_minute_status_and_age(database: Database) -> None:
