@@ -15,6 +15,7 @@ from contracts.envelope import Event
 from contracts.errors import BusError, RunEnded, RunNotFound, StoreError
 from orchestrator.client import Client
 from orchestrator.durations import Duration, seconds
+from orchestrator.facts import Fact
 from orchestrator.run import Run
 
 __all__ = ["Stage"]
@@ -56,6 +57,10 @@ class Stage:
     def runs(self) -> Mapping[str, Run]:
         """Every run in the journal, by id."""
         return self._watch.runs
+
+    def facts(self, run: Run) -> list[Fact]:
+        """A run's history, the oldest fact first."""
+        return self._watch.facts(run.id, run.created_at)
 
     def query(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Ask the store itself, in SQL."""

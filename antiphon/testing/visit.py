@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import orjson
-
 from antiphon.testing.stage import Stage
 from orchestrator.durations import Duration
 from orchestrator.facts import Fact
@@ -64,13 +62,7 @@ class StartedRun:
     @property
     def history(self) -> list[Fact]:
         """Its facts, the oldest first."""
-        rows = self._stage.query(
-            "SELECT seq, type, node, at, data FROM history "
-            "WHERE run_created_at = ? AND run_id = ? ORDER BY seq",
-            self._run.created_at,
-            self.id,
-        )
-        return [Fact(seq, type, node, at, orjson.loads(data)) for seq, type, node, at, data in rows]
+        return self._stage.facts(self._run)
 
     def facts(self, type: str) -> list[str | None]:
         """The nodes of which the history has a fact of this type, in their order."""

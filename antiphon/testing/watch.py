@@ -140,14 +140,7 @@ class Watch:
             self._broken(f"run {run_id} has a history and no row")
             return
         run = dict(zip(names, row, strict=True))
-        facts = [
-            Fact(seq, type, node, at, orjson.loads(data))
-            for seq, type, node, at, data in self._raw.execute(
-                "SELECT seq, type, node, at, data FROM history "
-                "WHERE run_created_at = ? AND run_id = ? AND seq > ? ORDER BY seq",
-                (run["created_at"], run_id, known.seq if known is not None else 0),
-            )
-        ]
+        facts = self.facts(run_id, run["created_at"], after=known.seq if known is not None else 0)
         for fact in facts:
             node, error = f" {fact.node}" if fact.node else "", fact.data.get("error")
             why = f": {error.get('code')}: {error.get('message')}" if isinstance(error, dict) else ""
@@ -157,6 +150,15 @@ class Watch:
     def settled(self, key: Reaction) -> bool:
         """Whether a reaction has ended."""
         return self.reactions.get(key) in _ENDS
+
+    def facts(self, run_id: str, created_at: float, *, after: int = 0) -> list[Fact]:
+        """A run's facts behind that number, the oldest first."""
+        rows = self._raw.execute(
+            "SELECT seq, type, node, at, data FROM history "
+            "WHERE run_created_at = ? AND run_id = ? AND seq > ? ORDER BY seq",
+            (created_at, run_id, after),
+        )
+        return [Fact(seq, type, node, at, orjson.loads(data)) for seq, type, node, at, data in rows]
 
     def tables(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """What the store says, for invariants of one's own."""
