@@ -1,7 +1,8 @@
 """A delivery out of its bytes: what most of them hold is read here, the unusual by pamqp, and none fails.
 
 Whatever a publisher wrote arrives, as ``bus.rabbit.reading`` says: text that is no UTF-8 is shown as \\xNN,
-headers that can't be read are one header that shows their bytes.
+values of headers that are neither text nor whole numbers become text, and headers that can't be read are one
+header that shows their bytes.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Arrival:
     routing_key: str
     redelivered: bool
     body: bytes
-    headers: dict[str, Any]
+    headers: dict[str, str | int]
     content_type: str = ""
     message_id: str = ""
     user_id: str = ""
@@ -137,17 +138,28 @@ def _short(data: bytes, at: int) -> tuple[str, int]:
     return data[at + 1 : end].decode("utf-8", "backslashreplace"), end
 
 
-def _table(data: bytes, at: int, end: int) -> dict[str, Any]:
+def _table(data: bytes, at: int, end: int) -> dict[str, str | int]:
+    """A table. Raises RecursionError for tables in tables, where even their text has no floor."""
     try:
         return _plain_table(data, at + 4, end)
     except _UNREAD:
         headers: Any = decode.by_type(data[at:end], "table")[1]  # leniently: see bus.rabbit.reading
-        return dict(headers)
+        return {name: _plain(value) for name, value in headers.items()}
 
 
-def _plain_table(data: bytes, at: int, end: int) -> dict[str, Any]:
+def _plain(value: Any) -> str | int:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int):
+        return value
+    if isinstance(value, bytes | bytearray):
+        return bytes(value).decode(errors="replace")
+    return str(value)
+
+
+def _plain_table(data: bytes, at: int, end: int) -> dict[str, str | int]:
     """A table of texts and numbers. Raises what is in ``_UNREAD`` for any other."""
-    headers: dict[str, Any] = {}
+    headers: dict[str, str | int] = {}
     while at < end:
         name_end = at + 1 + data[at]
         name = data[at + 1 : name_end].decode()

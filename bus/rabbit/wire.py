@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from bus.port import Message
 from bus.rabbit.arrivals import Arrival
 
@@ -16,30 +14,15 @@ _BROKERS_OWN = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count"
 def message_from(came: Arrival) -> Message:
     """What arrived, whoever sent it: nothing a foreign client writes may stop a consumer.
 
-    A message without an id gets one from its place in the channel, so that it can be quarantined; headers
-    that are neither text nor whole numbers are turned into text.
+    A message without an id gets one from its place in the channel, so that it can be quarantined.
     """
-    headers = {
-        name: value if type(value) is str else _plain(value)
-        for name, value in came.headers.items()
-        if not name.startswith(_BROKERS_OWN)
-    }
+    headers = {name: value for name, value in came.headers.items() if not name.startswith(_BROKERS_OWN)}
     return Message(
         came.message_id or f"no-id-{came.tag}",
         came.body,
         came.content_type or "application/octet-stream",
         headers,
     )
-
-
-def _plain(value: Any) -> str | int:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str | int):
-        return value
-    if isinstance(value, bytes | bytearray):
-        return bytes(value).decode(errors="replace")
-    return str(value)
 
 
 def deliveries_of(came: Arrival) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -16,13 +17,21 @@ from pamqp.header import ContentHeader
 
 from bus.rabbit.arrivals import Arrival, read_arrival
 from bus.rabbit.frames import DELIVER, HEARTBEAT, ack_frame, content_frames, publish_frame
-from bus.rabbit.reading import UNREADABLE
+from bus.rabbit.reading import UNREADABLE, read_anything
 from bus.rabbit.tap import Lane, _Tap
+from bus.rabbit.wire import message_from
 
 NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30)
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
 HEADERS = st.dictionaries(NAMES, TEXTS | st.integers(-(2**63), 2**63 - 1), max_size=8)
 ODD = st.none() | st.booleans() | st.lists(st.integers(0, 9)) | st.floats(allow_nan=False, width=32)
+
+
+def plain(value: object) -> str | int:
+    """How a header's value arrives."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str | int) else str(value)
 
 
 class Kept(Lane):
@@ -101,7 +110,7 @@ def test_what_pamqp_writes_is_what_we_read_however_it_is_cut(
     for arrival in came:
         assert (arrival.exchange, arrival.routing_key, arrival.redelivered) == ("an exchange", "a key", False)
         assert (arrival.message_id, arrival.content_type, arrival.user_id) == (id, "text/plain", "u")
-        assert (arrival.headers, arrival.body) == (headers, body)
+        assert (arrival.headers, arrival.body) == ({name: plain(headers[name]) for name in headers}, body)
 
 
 @given(st.binary(min_size=0, max_size=60), st.integers(0, 0xFFFF))
@@ -118,6 +127,27 @@ def test_what_could_not_be_read_is_shown() -> None:
     method = pamqp.frame.marshal(Basic.Deliver("c", 9, False, "e", "k"), 1)[7:-1]
     header = b"\x00\x3c\x00\x00" + (0).to_bytes(8) + b"\x00\x80\xff"
     assert read_arrival(method, header, b"").headers == {UNREADABLE: "\x00\\x80\\xff"}
+
+
+def test_tables_in_tables_stop_no_reader() -> None:
+    """However deep they go, and however deep the interpreter lets itself be led (hypothesis raises that)."""
+    read_anything()
+    method = pamqp.frame.marshal(Basic.Deliver("c", 9, False, "e", "k"), 1)[7:-1]
+    limit = sys.getrecursionlimit()
+    inner = b""
+    try:
+        for depth in range(1, 2_001):
+            inner = b"\x01aF" + len(inner).to_bytes(4) + inner
+            if depth % 50:
+                continue
+            header = b"\x00\x3c\x00\x00" + bytes(8) + b"\x20\x00" + len(inner).to_bytes(4) + inner
+            for deepest in (limit, 10_000):
+                sys.setrecursionlimit(deepest)
+                headers = message_from(read_arrival(method, header, b"")).headers
+                assert len(headers) == 1
+                assert all(type(value) is str for value in headers.values())
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def test_an_ack_is_one_that_pamqp_reads() -> None:
