@@ -28,6 +28,7 @@ from orchestrator.happenings import (
     StartRequested,
     StepFailed,
     StepFinished,
+    StepReturned,
     TimerFired,
     TurnCame,
 )
@@ -111,6 +112,8 @@ def _dispatch(turn: Turn, happening: Happening) -> None:
             outcomes.step_finished(turn, happening)
         case StepFailed():
             outcomes.step_failed(turn, happening)
+        case StepReturned():
+            outcomes.step_returned(turn, happening)
         case EventArrived(message_id=message_id, type=type, data=data):
             outcomes.event_arrived(turn, message_id, type, data)
         case SignalArrived(message_id=message_id, name=name, data=data):

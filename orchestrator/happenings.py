@@ -26,6 +26,7 @@ __all__ = [
     "StartRequested",
     "StepFailed",
     "StepFinished",
+    "StepReturned",
     "TimerFired",
     "TurnCame",
     "mark_of",
@@ -81,6 +82,14 @@ class StepFailed:
     dispatch: int | None = None
     back: bool = False
     by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepReturned:
+    """What was at work here was stopped before its end: its process leaves in good order, and is no crash."""
+
+    node: str
+    dispatch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +220,7 @@ Happening = (
     StartRequested
     | StepFinished
     | StepFailed
+    | StepReturned
     | EventArrived
     | SignalArrived
     | TimerFired
@@ -228,7 +238,15 @@ Happening = (
 
 
 _WITHOUT_MARK = (
-    StartRequested | StepFinished | StepFailed | TimerFired | OwnerChanged | TurnCame | Reconciled | NotTaken
+    StartRequested
+    | StepFinished
+    | StepFailed
+    | StepReturned
+    | TimerFired
+    | OwnerChanged
+    | TurnCame
+    | Reconciled
+    | NotTaken
 )
 
 

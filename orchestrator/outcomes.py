@@ -13,7 +13,7 @@ from orchestrator.backward import COMPENSATION_RETRY, go_back, undo
 from orchestrator.effects import ForwardEvent, SetTimer, StandInLine
 from orchestrator.facts import received
 from orchestrator.forward import fail, leave, schedule
-from orchestrator.happenings import ChildEnded, StepFailed, StepFinished, TurnCame
+from orchestrator.happenings import ChildEnded, StepFailed, StepFinished, StepReturned, TurnCame
 from orchestrator.line import WHOLE
 from orchestrator.nodes import Step
 from orchestrator.turn import Turn, error_of
@@ -28,6 +28,7 @@ __all__ = [
     "rerun_id",
     "step_failed",
     "step_finished",
+    "step_returned",
     "timer_fired",
     "turn_came",
 ]
@@ -73,6 +74,16 @@ def step_failed(turn: Turn, failed: StepFailed) -> None:
         return
     error = {"code": failed.code, "message": failed.message[:2000], "node": failed.node}
     _attempt_failed(turn, failed.node, entry, error, definite=failed.definite, after=failed.retry_after)
+
+
+def step_returned(turn: Turn, returned: StepReturned) -> None:
+    """The next owner starts it again, and this process is not one that the step was lost with."""
+    entry = turn.run.active.get(returned.node)
+    if entry is None or not entry.get("here") or "retry_at" in entry or "stuck" in entry:
+        return
+    if entry["dispatch"] == returned.dispatch:
+        back = {"kind": "compensation"} if entry["kind"] == "compensation" else {}
+        turn.record("step_returned", returned.node, attempt=entry["attempt"], **back)
 
 
 def timer_fired(turn: Turn, name: str) -> None:
@@ -141,12 +152,13 @@ def owner_changed(turn: Turn, only: Collection[tuple[str, int]] | None = None) -
             continue
         if only is not None and (name, entry["dispatch"]) not in only:
             continue
-        if entry["dispatch"] >= turn.rules.most_dispatches:
-            message = f"its process went away {entry['dispatch']} times while it was at work"
+        lost = entry["dispatch"] - entry.get("returned", 0)
+        if lost >= turn.rules.most_dispatches:
+            message = f"its process went away {lost} times while it was at work"
             error = {"code": "crashes_its_worker", "message": message, "node": name}
             turn.record("incident_raised", name, error=error, kind=entry["kind"])
-        elif entry["dispatch"] >= SUSPECT_AFTER:
-            left = turn.rules.most_dispatches - entry["dispatch"]
+        elif lost >= SUSPECT_AFTER:
+            left = turn.rules.most_dispatches - lost
             turn.then(StandInLine(name, entry["dispatch"], max(1, WHOLE // 10 ** (left - 1))))
         else:
             again(turn, name, entry, attempt=entry["attempt"], dispatch=entry["dispatch"] + 1)

@@ -21,6 +21,7 @@ from orchestrator.happenings import (
     StartRequested,
     StepFailed,
     StepFinished,
+    StepReturned,
     TimerFired,
     mark_of,
 )
@@ -41,6 +42,7 @@ log = structlog.get_logger(__name__)
 _MOST_IN_MEMORY = 2_000  # runs that are not at work here; those at work always are
 _RETRY_PAUSE = 0.25
 _OTHER_VERSION_PAUSE = 5.0
+_GIVING_BACK = 2.0  # seconds for a store that does not answer; what is left then counts as lost
 
 
 class Partition:
@@ -106,7 +108,8 @@ class Partition:
         await self._reconciler.stop()
         if grace > 0:
             # What is at work may end; what would come next is the next owner's to start.
-            await self._inbox.idle(lambda: not self._shop.executor.works_for(self._runs), grace)
+            await self._inbox.idle(lambda: not self._shop.executor.in_hand(self._runs), grace)
+            await self._give_back()
             await self._relay.stop(grace)
         for task in self._tasks:
             task.cancel()
@@ -115,6 +118,14 @@ class Partition:
         for run in self._runs.values():
             for node in run.active:
                 self._shop.executor.abandon(run.id, node)
+
+    async def _give_back(self) -> None:
+        """Stop what is still at work, and say so in its run, so that the step is not taken for a crash."""
+        for run_id, node in self._shop.executor.in_hand(self._runs):
+            self._shop.executor.abandon(run_id, node)
+            dispatch = self._runs[run_id].active.get(node, {}).get("dispatch", 0)
+            self._inbox.happened(run_id, StepReturned(node, dispatch))
+        await self._inbox.idle(lambda: True, _GIVING_BACK)
 
     # --- what comes in ------------------------------------------------------------------------
 

@@ -162,6 +162,8 @@ def _scheduled(kind: str) -> Callable[[Run, Fact], None]:
                 entry["doubt"] = True
             else:
                 run.undo.append(node)
+        if "returned" in before and entry.get("dispatch", 1) > 1:
+            entry["returned"] = before["returned"]
         run.active[node] = {
             **entry,
             "kind": kind,
@@ -192,6 +194,11 @@ def _attempt_failed(run: Run, fact: Fact) -> None:
     entry = run.active.pop(node, {})
     if fact.data.get("definite") and node in run.undo and not entry.get("doubt"):
         run.undo.remove(node)
+
+
+def _returned(run: Run, fact: Fact) -> None:
+    entry = run.active[str(fact.node)]
+    entry["returned"] = entry.get("returned", 0) + 1
 
 
 def _compensation_failed(run: Run, fact: Fact) -> None:
@@ -306,6 +313,7 @@ _EVOLUTIONS: dict[str, Callable[[Run, Fact], None]] = {
     "step_scheduled": _scheduled("step"),
     "step_completed": _step_completed,
     "step_failed": _attempt_failed,
+    "step_returned": _returned,
     "wait_started": _scheduled("wait"),
     "wait_timed_out": _over,
     "event_kept": _kept,

@@ -23,7 +23,7 @@ class Rules:
     """What a decision may ask for beside the run: all of it pure.
 
     ``check(type, data)`` raises ContractError. ``flow(name, version)`` finds a flow, version 0 the newest
-    one. ``most_dispatches``: how often a step may be lost with its process before the run is parked.
+    one. ``most_dispatches``: with how many processes a step may be lost before the run is parked.
     ``most_kept``: how many early events one run keeps. ``most_bytes``: the size of one step's result or
     of one kept event. ``most_facts``: the length of a history.
     """

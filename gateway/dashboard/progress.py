@@ -20,7 +20,7 @@ class Attempt:
     number: int
     started: float
     ended: float | None = None
-    outcome: str = "running"  # running, done, failed
+    outcome: str = "running"  # running, done, failed, skipped
     error: str | None = None
 
 
@@ -68,6 +68,8 @@ class NodeProgress:
                 return "Is at work: no outcome has been recorded yet."
             case "done" if failed:
                 return f"Done{tries}; the last failure: {failed[-1].error}"
+            case "done" if tries:
+                return f"Done{tries}."
             case "done" if self.attempts:
                 return "Done at the first attempt."
             case _:
@@ -152,6 +154,9 @@ def _apply(progress: Progress, type_: str, node: str, at: float, data: Mapping[s
                 _retry(it, at, data)
             else:
                 _settle(it, at, "failed", data)
+        case "step_returned":
+            _end_attempt(it, at, "skipped", None)
+            it.status, it.note = "waiting", "Its process was stopping, and gave it back: it starts again."
         case "wait_started":
             it.kind, it.status, it.started = "wait", "waiting", at
             it.note = _waits_for(data, at)

@@ -39,6 +39,7 @@ from orchestrator.happenings import (
     StartRequested,
     StepFailed,
     StepFinished,
+    StepReturned,
     TimerFired,
     TurnCame,
 )
@@ -77,11 +78,8 @@ def asked(flow: Flow, input: dict[str, Any] | None = None, **changes: Any) -> St
 def through_the_store(run: Run) -> Run:
     """The run as another owner would read it."""
     row = row_of(run)
-    for columns, values in (
-        (records.CHANGED, records.changed_row(run)),
-        (records.MOVED, records.moved_row(run)),
-    ):
-        assert {name: row[name] for name in columns} == dict(zip(columns, values, strict=True))
+    for columns, write in ((records.CHANGED, records.changed_row), (records.MOVED, records.moved_row)):
+        assert {name: row[name] for name in columns} == dict(zip(columns, write(run), strict=True))
     return records.load_run(row)
 
 
@@ -169,6 +167,11 @@ class Pretended:
         self.lines.clear()
         told = self.happen(OwnerChanged())
         return told if in_line else told + self._turns()
+
+    def leave(self) -> list[str]:
+        """The process ends in good order: what it has at work is stopped and given back before it goes."""
+        told = [self.happen(StepReturned(node, order.dispatch)) for node, order in list(self.orders.items())]
+        return [*itertools.chain(*told), *self.lose_owner()]
 
     def _turns(self) -> list[str]:
         return [type for node in list(self.lines) for type in self.turn_came(node)]

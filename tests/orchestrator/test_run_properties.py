@@ -100,9 +100,12 @@ class Driver:
 
     def _rare(self) -> None:
         run = self.run
-        match self.chance.choice(["lost", "mislaid", "cancel", "pause", "resume", "resume", "retry", "move"]):
+        rare = ["lost", "left", "mislaid", "cancel", "pause", "resume", "resume", "retry", "move"]
+        match self.chance.choice(rare):
             case "lost":
                 run.lose_owner()
+            case "left":
+                run.leave()
             case "mislaid" if run.run.active:
                 run.mislay(self.chance.choice(list(run.run.active)))
             case "cancel":

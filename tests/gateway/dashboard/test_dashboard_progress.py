@@ -49,6 +49,24 @@ def test_a_step_that_waits_for_its_next_attempt_says_when_it_comes() -> None:
     assert "2.00 s after the failure" in found.why()
 
 
+def test_a_step_that_was_given_back_waits_for_its_next_owner() -> None:
+    """Nothing failed: the attempt was broken off, and the next one says so at its end."""
+    history = [
+        ("step_scheduled", "match", 1.0, {"attempt": 1, "dispatch": 1}),
+        ("step_returned", "match", 9.0, {"attempt": 1}),
+    ]
+    found = progress_of(facts(*history)).nodes["match"]
+    assert found.status == "waiting"
+    assert found.why() == "Its process was stopping, and gave it back: it starts again."
+    history += [
+        ("step_scheduled", "match", 9.5, {"attempt": 1, "dispatch": 2}),
+        ("step_completed", "match", 9.75, {"attempt": 1, "result": None}),
+    ]
+    found = progress_of(facts(*history)).nodes["match"]
+    assert [each.outcome for each in found.attempts] == ["skipped", "done"]
+    assert found.why() == "Done after 2 attempts."
+
+
 def test_a_compensation_stands_beside_its_step() -> None:
     """The step keeps its outcome; its undoing has a row and an outcome of its own."""
     nodes = progress_of(
