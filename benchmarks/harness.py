@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 HOME = ROOT / ".antiphon" / "bench"
 SIDES = Path(__file__).parent / "sides"
 _TICK = os.sysconf("SC_CLK_TCK")
+_WARM_UP = 5.0  # seconds that a side has at least, unless it is only to be seen that it runs
 _PATIENCE = 900.0  # seconds that one side may take
 
 
@@ -73,6 +74,7 @@ class Bench:
         if not self.wanted(name):
             return None
         print(f"  {name} ...", file=sys.stderr, flush=True)
+        variables["WARM_UP"] = "0" if self.options.short else str(_WARM_UP)
         try:
             row = run_side(SIDES / f"{script}.py", *options, python=python, variables=variables)
         except SideFailed as failure:
