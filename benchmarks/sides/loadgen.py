@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-
-_WARM_UP = float(os.environ.get("WARM_UP", "0"))  # seconds that it takes at least
 
 
 def begin() -> None:
@@ -96,23 +93,9 @@ def load_threads(one: Callable[[int], object], first: int, count: int, at_once: 
         return list(pool.map(timed, range(first, first + count)))
 
 
-def _warm_up(count: int, at_once: int) -> Iterator[tuple[int, int]]:
-    """First numbers and sizes of loads, a tenth of the work each, until ``WARM_UP`` seconds have passed.
-
-    By time and not by work alone: a fast side would otherwise be measured on servers that are cold.
-    """
-    some = max(at_once, count // 10)
-    ends = time.perf_counter() + _WARM_UP
-    first = 0
-    while not first or time.perf_counter() < ends:
-        yield first, some
-        first += some
-
-
 async def measure(one: Callable[[int], Awaitable[object]], count: int, at_once: int, **more: object) -> None:
     """Warm up, begin, load, end."""
-    for first, some in _warm_up(count, at_once):
-        await load(one, first, some, at_once)
+    await load(one, 0, max(at_once, count // 10), at_once)
     begin()
     started = time.perf_counter()
     took = await load(one, 10_000_000, count, at_once)
@@ -121,8 +104,7 @@ async def measure(one: Callable[[int], Awaitable[object]], count: int, at_once: 
 
 def measure_threads(one: Callable[[int], object], count: int, at_once: int, **more: object) -> None:
     """Warm up, begin, load, end, in threads."""
-    for first, some in _warm_up(count, at_once):
-        load_threads(one, first, some, at_once)
+    load_threads(one, 0, max(at_once, count // 10), at_once)
     begin()
     started = time.perf_counter()
     took = load_threads(one, 10_000_000, count, at_once)
