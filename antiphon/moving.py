@@ -18,7 +18,8 @@ from gateway.audit import write_down
 from orchestrator.client import Client
 from orchestrator.migration import Move
 from store.database import Database
-from store.tables import history, of_its_run, runs
+from store.lookups import of_its_run
+from store.tables import history, runs
 
 __all__ = ["Moved", "Version", "ids_of", "move_runs", "settled", "versions_of"]
 

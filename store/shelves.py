@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Row, Table, and_, exists, func, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, exists, func, not_, or_, select, true
 
 from store import tables
 from store.bulk import delete_rows, insert_rows, select_rows
+from store.lookups import runs_of_story
 from store.requests import ACCEPTED, CLIENT
 
 __all__ = ["SHELVES", "Batch", "Runs", "Shelf", "drop_runs", "forget_requests"]
@@ -125,12 +126,11 @@ def _alone(table: Table, before: float | None = None) -> ColumnElement[bool]:
     """Whether no run is left that a row belongs to; of the runs of ``before``, as if they had gone."""
     runs = tables.runs.c
     if table is tables.early_events:
-        mine = runs.id == table.c.run_id
+        mine: tuple[ColumnElement[bool], ...] = (runs.id == table.c.run_id,)
     else:
-        mine = and_(runs.workspace == table.c.workspace, runs.correlation == table.c.correlation)
-    if before is not None:
-        mine = and_(mine, or_(runs.ended_at.is_(None), runs.ended_at >= before))
-    return not_(exists().where(mine))
+        mine = runs_of_story(table.c.workspace, table.c.correlation)
+    left = or_(runs.ended_at.is_(None), runs.ended_at >= before) if before is not None else true()
+    return and_(*(not_(exists().where(each, left)) for each in mine))
 
 
 SHELVES = (

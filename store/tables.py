@@ -18,7 +18,6 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
-    and_,
     text,
 )
 
@@ -32,7 +31,6 @@ __all__ = [
     "keys",
     "marks",
     "metadata",
-    "of_its_run",
     "outbox",
     "partitions",
     "processes",
@@ -96,7 +94,13 @@ runs = Table(
     Column("ended_at", Double),
     Index("runs_workspace_created", "workspace", "created_at"),
     Index("runs_workspace_status", "workspace", "status", "created_at"),
-    Index("runs_workspace_correlation", "workspace", "correlation"),
+    Index(  # see store.lookups
+        "runs_workspace_correlation",
+        "workspace",
+        "correlation",
+        sqlite_where=text("correlation <> id"),
+        postgresql_where=text("correlation <> id"),
+    ),
     Index("runs_partition_busy", "partition", "busy"),
     Index(  # what the reconciler pages through; ended runs, most of all, cost it nothing
         "runs_partition_open",
@@ -132,9 +136,6 @@ history = Table(
     # By age: a run's id is a hash, and with it alone each fact of a commit had a page of its own to change.
     PrimaryKeyConstraint("run_created_at", "run_id", "seq"),
 )
-
-# How a fact is found from its run; by the id alone all of the history would be read.
-of_its_run = and_(history.c.run_id == runs.c.id, history.c.run_created_at == runs.c.created_at)
 
 timers = Table(
     "timers",

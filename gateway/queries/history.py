@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, select
 
-from store.tables import history, of_its_run, runs
+from store.lookups import of_its_run
+from store.tables import history, runs
 
 __all__ = ["Fact", "list_facts"]
 

@@ -10,6 +10,7 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, literal, or_, select, tuple_
 
 from gateway.queries.page import Page, page_of, read_cursor
+from store.lookups import runs_of_story
 from store.tables import purged, runs
 
 __all__ = [
@@ -61,7 +62,7 @@ class RunFilter:
         elif self.key is not None:
             clauses.append(runs.c.key == self.key)
         if self.correlation is not None:
-            clauses.append(runs.c.correlation == self.correlation)
+            clauses.append(or_(*runs_of_story(workspace, self.correlation)))
         if self.since is not None:
             clauses.append(runs.c.created_at >= self.since)
         if self.until is not None:

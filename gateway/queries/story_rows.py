@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Column, Connection, Row, Table, select
+from sqlalchemy import Column, ColumnElement, Connection, Row, Table, and_, or_, select
 
-from store.tables import audit, dead_letters, events, history, of_its_run, reactions, runs
+from store.lookups import of_its_run, runs_of_story
+from store.tables import audit, dead_letters, events, history, reactions, runs
 
 __all__ = ["RowData", "StoryRows", "read_story"]
 
@@ -69,18 +70,24 @@ def read_story(conn: Connection, workspace: str, correlation: str) -> StoryRows 
 def _rows(conn: Connection, table: Table, workspace: str, correlation: str, order: str) -> list[RowData]:
     query = (
         select(*_shown(table))
-        .where(table.c.workspace == workspace, table.c.correlation == correlation)
+        .where(_of_story(table, workspace, correlation))
         .order_by(table.c[order])
         .limit(_MOST)
     )
     return [_decoded(row) for row in conn.execute(query)]
 
 
+def _of_story(table: Table, workspace: str, correlation: str) -> ColumnElement[bool]:
+    if table is runs:
+        return or_(*runs_of_story(workspace, correlation))
+    return and_(table.c.workspace == workspace, table.c.correlation == correlation)
+
+
 def _facts(conn: Connection, workspace: str, correlation: str) -> list[RowData]:
     query = (
         select(*_shown(history))
         .join(runs, of_its_run)
-        .where(runs.c.workspace == workspace, runs.c.correlation == correlation)
+        .where(_of_story(runs, workspace, correlation))
         .order_by(history.c.run_id, history.c.seq)
         .limit(_MOST)
     )

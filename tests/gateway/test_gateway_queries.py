@@ -96,33 +96,64 @@ async def test_facts_are_of_ones_own_runs_only(database: Database) -> None:
     assert await database.read(lambda conn: list_facts(conn, OURS, "z")) == []
 
 
-@pytest.mark.parametrize("ask", [list_facts, read_story])
-async def test_facts_are_found_by_their_key(database: Database, ask: Callable[..., Any]) -> None:
-    """Whoever reads them, not by reading the whole history for those of one run."""
+async def thousands(database: Database) -> None:
+    """2,000 runs, every other one of a story of its own, with two facts each."""
     ids = [f"r{number}" for number in range(2_000)]
-    await put(database, tables.runs, *(run(id, at=NOW + at) for at, id in enumerate(ids)))
+    made = [run(id, at=NOW + at) for at, id in enumerate(ids)]
+    await put(database, tables.runs, *(one | {"correlation": one["id"]} for one in made[::2]), *made[1::2])
     facts = [fact(id, seq, created_at=NOW + at) for at, id in enumerate(ids) for seq in (1, 2)]
     await put(database, tables.history, *facts)
     await database.write(lambda conn: conn.exec_driver_sql("ANALYZE") and None)
 
-    def plans(conn: Connection) -> list[str]:
-        asked: list[tuple[str, Any]] = []
 
-        def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
-            if "FROM history" in statement:
-                asked.append((statement, parameters))
+def plans(conn: Connection, of: str, ask: Callable[[Connection], Any]) -> list[str]:
+    """How the statements of ``ask`` that read a table are carried out."""
+    asked: list[tuple[str, Any]] = []
 
-        event.listen(conn, "before_cursor_execute", note)
-        assert ask(conn, OURS, "r7" if ask is list_facts else "story-r7")
-        event.remove(conn, "before_cursor_execute", note)
-        explain = "EXPLAIN" if conn.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
-        rows = [conn.exec_driver_sql(f"{explain} {sql}", values).all() for sql, values in asked]
-        return ["\n".join(str(row[-1]) for row in plan) for plan in rows]
+    def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
+        if f"FROM {of}" in statement:
+            asked.append((statement, parameters))
 
-    found = await database.read(plans)
+    event.listen(conn, "before_cursor_execute", note)
+    assert ask(conn)
+    event.remove(conn, "before_cursor_execute", note)
+    explain = "EXPLAIN" if conn.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
+    rows = [conn.exec_driver_sql(f"{explain} {sql}", values).all() for sql, values in asked]
+    return ["\n".join(str(row[-1]) for row in plan) for plan in rows]
+
+
+@pytest.mark.parametrize("ask", [list_facts, read_story])
+async def test_facts_are_found_by_their_key(database: Database, ask: Callable[..., Any]) -> None:
+    """Whoever reads them, not by reading the whole history for those of one run."""
+    await thousands(database)
+    of = "r7" if ask is list_facts else "story-r7"
+    found = await database.read(lambda conn: plans(conn, "history", lambda conn: ask(conn, OURS, of)))
     by_key = ("Index Scan using history_pkey", "SEARCH history USING INDEX sqlite_autoindex_history_1")
     assert len(found) == 1
     assert any(how in found[0] for how in by_key), found
+
+
+@pytest.mark.parametrize("story", ["r8", "story-r7"])
+async def test_the_runs_of_a_story_are_found_by_an_index(database: Database, story: str) -> None:
+    """One that is its own story by its id, others by the index that only those are in."""
+    await thousands(database)
+    id = story.removeprefix("story-")
+    alone = RunFilter(correlation=story)
+    listed = await database.read(lambda conn: list_runs(conn, OURS, alone))
+    assert [one.id for one in listed.items] == [id]
+    told = await database.read(lambda conn: read_story(conn, OURS, story))
+    assert [one["id"] for one in told.runs] == [id]
+    assert {fact["run_id"] for facts in told.histories.values() for fact in facts} == {id}
+    # A run is of no story but its own, whatever ids there are.
+    assert await database.read(lambda conn: read_story(conn, OURS, "r7")) is None
+
+    def ask(conn: Connection) -> Any:
+        return read_story(conn, OURS, story)
+
+    for how in await database.read(lambda conn: plans(conn, "runs", ask)):
+        assert "Seq Scan" not in how, how
+        assert "SCAN runs" not in how, how
+        assert "runs_workspace_correlation" in how, how
 
 
 async def test_the_overview_counts_by_minute_status_and_age(database: Database) -> None:

@@ -17,8 +17,9 @@ from antiphon.devservices import Postgres
 from contracts.errors import ConfigurationError
 from store.bulk import insert_rows
 from store.database import Database
+from store.lookups import of_its_run
 from store.migrate import config, migrate, migrated, require_migrated
-from store.tables import history, metadata, of_its_run, partitions, runs
+from store.tables import history, metadata, partitions, runs
 from tests.store.old_rows import fact, run
 
 
