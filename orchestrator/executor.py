@@ -59,9 +59,13 @@ class Executor:
         """Return once there is room for more; attempts end by themselves, at the latest by their timeout."""
         await self._room.wait()
 
-    def in_hand(self, run_ids: Container[str]) -> list[tuple[str, str]]:
-        """(run, node) of the attempts of these runs that are in hand; what only stands in line is not."""
-        return [key for key in self._tasks if key[0] in run_ids and key not in self._in_line]
+    def works_for(self, run_ids: Container[str]) -> bool:
+        """Whether any attempt of these runs is in hand; what only stands in line is not."""
+        return any(key[0] in run_ids for key in self._tasks if key not in self._in_line)
+
+    def stands_in_line(self, run_id: str, node: str) -> bool:
+        """Whether a node waits for its turn here."""
+        return (run_id, node) in self._in_line
 
     def works_on(self, run_id: str, node: str) -> bool:
         """Whether an attempt of this node is in hand."""

@@ -78,10 +78,8 @@ def step_failed(turn: Turn, failed: StepFailed) -> None:
 
 def step_returned(turn: Turn, returned: StepReturned) -> None:
     """The next owner starts it again, and this process is not one that the step was lost with."""
-    entry = turn.run.active.get(returned.node)
-    if entry is None or not entry.get("here") or "retry_at" in entry or "stuck" in entry:
-        return
-    if entry["dispatch"] == returned.dispatch:
+    if turn.run.in_hand(returned.node) == returned.dispatch:
+        entry = turn.run.active[returned.node]
         back = {"kind": "compensation"} if entry["kind"] == "compensation" else {}
         turn.record("step_returned", returned.node, attempt=entry["attempt"], **back)
 
@@ -148,20 +146,19 @@ def owner_changed(turn: Turn, only: Collection[tuple[str, int]] | None = None) -
     ``only``: just these (node, dispatch).
     """
     for name, entry in list(turn.run.active.items()):
-        if not entry.get("here") or "retry_at" in entry or "stuck" in entry:
+        dispatch = turn.run.in_hand(name)
+        if dispatch is None or (only is not None and (name, dispatch) not in only):
             continue
-        if only is not None and (name, entry["dispatch"]) not in only:
-            continue
-        lost = entry["dispatch"] - entry.get("returned", 0)
+        lost = dispatch - entry.get("returned", 0)
         if lost >= turn.rules.most_dispatches:
             message = f"its process went away {lost} times while it was at work"
             error = {"code": "crashes_its_worker", "message": message, "node": name}
             turn.record("incident_raised", name, error=error, kind=entry["kind"])
         elif lost >= SUSPECT_AFTER:
             left = turn.rules.most_dispatches - lost
-            turn.then(StandInLine(name, entry["dispatch"], max(1, WHOLE // 10 ** (left - 1))))
+            turn.then(StandInLine(name, dispatch, max(1, WHOLE // 10 ** (left - 1))))
         else:
-            again(turn, name, entry, attempt=entry["attempt"], dispatch=entry["dispatch"] + 1)
+            again(turn, name, entry, attempt=entry["attempt"], dispatch=dispatch + 1)
         if turn.run.backward and entry["kind"] == "step":
             return  # it could not start again, and everything else was stopped with it
 
@@ -171,10 +168,8 @@ def turn_came(turn: Turn, came: TurnCame) -> None:
 
     It counts as begun from here, so that what only stood in line when a process ended is not blamed.
     """
-    entry = turn.run.active.get(came.node)
-    if entry is None or not entry.get("here") or "retry_at" in entry or "stuck" in entry:
-        return
-    if entry["dispatch"] == came.dispatch:
+    if turn.run.in_hand(came.node) == came.dispatch:
+        entry = turn.run.active[came.node]
         again(turn, came.node, entry, attempt=entry["attempt"], dispatch=came.dispatch + 1)
 
 

@@ -108,7 +108,7 @@ class Partition:
         await self._reconciler.stop()
         if grace > 0:
             # What is at work may end; what would come next is the next owner's to start.
-            await self._inbox.idle(lambda: not self._shop.executor.in_hand(self._runs), grace)
+            await self._inbox.idle(lambda: not self._shop.executor.works_for(self._runs), grace)
             await self._give_back()
             await self._relay.stop(grace)
         for task in self._tasks:
@@ -120,12 +120,22 @@ class Partition:
                 self._shop.executor.abandon(run.id, node)
 
     async def _give_back(self) -> None:
-        """Stop what is still at work, and say so in its run, so that the step is not taken for a crash."""
-        for run_id, node in self._shop.executor.in_hand(self._runs):
+        """Stop what is still at work, and say so in its run, so that it is not taken for a crash.
+
+        So is what was ordered since this one began to leave, and never started.
+        """
+        for run_id, node, _ in self._at_work():
             self._shop.executor.abandon(run_id, node)
-            dispatch = self._runs[run_id].active.get(node, {}).get("dispatch", 0)
+        await self._inbox.idle(lambda: True, _GIVING_BACK)  # what was reported just before counts
+        for run_id, node, dispatch in self._at_work():
             self._inbox.happened(run_id, StepReturned(node, dispatch))
         await self._inbox.idle(lambda: True, _GIVING_BACK)
+
+    def _at_work(self) -> list[tuple[str, str, int]]:
+        """(run, node, dispatch) of what is in hand here. What stands in line is what others have lost."""
+        in_line = self._shop.executor.stands_in_line
+        found = [(run, node, run.in_hand(node)) for run in self._runs.values() for node in run.active]
+        return [(run.id, node, n) for run, node, n in found if n is not None and not in_line(run.id, node)]
 
     # --- what comes in ------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ def reconciled(turn: Turn, found: Reconciled) -> None:
         if run.due(name) == due and not (run.paused and "retry_at" in run.active[name]):
             turn.record("run_repaired", name, reason="timer_lost")
             turn.then(SetTimer(name, due))
-    lost = [(name, dispatch) for name, dispatch in found.lost if _in_hand(run, name) == dispatch]
+    lost = [(name, dispatch) for name, dispatch in found.lost if run.in_hand(name) == dispatch]
     for name, _ in lost:
         turn.record("run_repaired", name, reason="work_lost")
     if lost:
@@ -61,13 +61,6 @@ def _gaps(plan: Plan, run: Run, within: tuple[tuple[str, int], ...]) -> list[tup
 
 def _has_result(plan: Plan, run: Run, name: str) -> bool:
     return name in run.results or any(inner in run.results for inner in plan.inside(name))
-
-
-def _in_hand(run: Run, name: str) -> int | None:
-    """The dispatch that should be at work here for a node, if one should."""
-    entry = run.active.get(name, {})
-    at_work = entry.get("here") and "retry_at" not in entry and "stuck" not in entry
-    return entry["dispatch"] if at_work else None
 
 
 def _ask_again(turn: Turn, name: str, reason: str) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 from contracts.errors import ContractError, Terminal
 from contracts.record import record
 from orchestrator.effects import ClearTimer, Effect
+from orchestrator.evolve import evolve
 from orchestrator.facts import Fact
 from orchestrator.flow import Flow
 from orchestrator.paths import fill
 from orchestrator.plan import Place, Plan
-from orchestrator.run import Run, evolve
+from orchestrator.run import Run
 
 __all__ = ["Decision", "Rules", "Turn", "error_of"]
 

@@ -7,11 +7,12 @@ from dataclasses import fields
 from typing import Any
 
 from orchestrator.catalog import Catalog
+from orchestrator.evolve import evolve
 from orchestrator.facts import Fact
 from orchestrator.flow import Flow
 from orchestrator.nodes import Step
 from orchestrator.records import load_run
-from orchestrator.run import Run, evolve
+from orchestrator.run import Run
 
 __all__ = ["Chronicle"]
 

@@ -23,6 +23,7 @@ from orchestrator.effects import (
     StandInLine,
     StartRun,
 )
+from orchestrator.evolve import evolve
 from orchestrator.facts import Fact
 from orchestrator.flow import Flow, run_id_of
 from orchestrator.happenings import (
@@ -43,7 +44,7 @@ from orchestrator.happenings import (
     TimerFired,
     TurnCame,
 )
-from orchestrator.run import Run, evolve
+from orchestrator.run import Run
 from orchestrator.turn import Decision, Rules
 
 START = 1_000.0

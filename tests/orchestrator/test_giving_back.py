@@ -43,6 +43,35 @@ async def test_deployments_during_a_long_step_do_not_park_it(house: House) -> No
     assert types[-3:] == ["step_scheduled", "step_completed", "run_completed"]
 
 
+async def test_what_a_leaver_orders_and_never_starts_is_given_back(house: House) -> None:
+    """A step ends while its process leaves: the next one is somebody else's, and not lost with this one."""
+    began, may_end = asyncio.Event(), asyncio.Event()
+
+    async def first(ctx: StepContext) -> None:
+        began.set()
+        await may_end.wait()
+
+    async def second(ctx: StepContext) -> None:
+        assert leaving.done()
+
+    made = flow(step(first), step(second))
+    leaver = await house.orchestrate(made)
+    receipt = await house.start(made, "k")
+    await began.wait()
+    leaving = asyncio.create_task(leaver.stop(grace=5.0))
+
+    async def drains() -> bool:
+        return all(partition._draining for partition in leaver._partitions.values())
+
+    await until(drains, lambda: "the leaver to start nothing new")
+    may_end.set()
+    await leaving
+    types = await house.types(receipt.run_id)
+    assert types[-3:] == ["step_completed", "step_scheduled", "step_returned"]
+    await house.orchestrate(made)
+    await house.until(receipt.run_id, "completed")
+
+
 def test_only_processes_that_went_away_with_it_count() -> None:
     """Given back between two crashes, it is as suspect as the crashes make it."""
     run = Pretended(flow(here("a")), most_dispatches=3)

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orchestrator.evolve import _EVOLUTIONS
 from orchestrator.happenings import Happening, TimerFired
 from orchestrator.nodes import Parallel, Step, When
 from orchestrator.plan import Plan
-from orchestrator.run import _EVOLUTIONS
 from tests.orchestrator.pretending import Pretended, asked
 from tests.orchestrator.random_flows import CHILD, Writer
 
