@@ -26,11 +26,13 @@ class SlowBus:
         self._bus = bus
         self.go = asyncio.Event()
         self.fails = False
+        self.held = 0  # publishes that have come and wait
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._bus, name)
 
     async def publish(self, *outgoing: Outgoing) -> None:
+        self.held += 1
         await self.go.wait()
         if self.fails:
             raise BusUnavailable("RabbitMQ gave no confirm in time")
@@ -71,6 +73,13 @@ async def at_work(http: httpx.AsyncClient, count: int) -> None:
         return await metric(http, 'antiphon_requests_waiting{lane="write"}') == count
 
     await until(there, f"{count} requests at work")
+
+
+async def with_the_broker(slow: SlowBus, count: int) -> None:
+    async def there() -> bool:
+        return slow.held == count
+
+    await until(there, f"{count} publishes to wait for their confirm")
 
 
 async def test_no_more_than_so_many_at_once(house: House, slow: SlowBus) -> None:
@@ -124,7 +133,7 @@ async def test_a_broker_that_does_not_confirm_closes_the_door(
     """Who comes later is refused at once, rather than in the end; and is let in when it confirms again."""
     async with house.client("admin", app=gateway(house)) as http:
         let_in = asyncio.create_task(http.post("/events", json=PAID))
-        await at_work(http, 1)
+        await with_the_broker(slow, 1)  # let in is not enough: its time there begins with the publish
         pass_time(3.0)
         assert refused(await http.post("/events", json=PAID))
         assert refused(await http.post("/flows/order/runs", json=ORDER))
