@@ -111,7 +111,7 @@ def plans(conn: Connection, of: str, ask: Callable[[Connection], Any]) -> list[s
     asked: list[tuple[str, Any]] = []
 
     def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
-        if f"FROM {of}" in statement:
+        if f"FROM {of}" in statement or f"JOIN {of}" in statement:
             asked.append((statement, parameters))
 
     event.listen(conn, "before_cursor_execute", note)
@@ -147,10 +147,16 @@ async def test_the_runs_of_a_story_are_found_by_an_index(database: Database, sto
     # A run is of no story but its own, whatever ids there are.
     assert await database.read(lambda conn: read_story(conn, OURS, "r7")) is None
 
-    def ask(conn: Connection) -> Any:
-        return read_story(conn, OURS, story)
-
-    for how in await database.read(lambda conn: plans(conn, "runs", ask)):
+    asks: tuple[Callable[[Connection], Any], ...] = (
+        lambda conn: read_story(conn, OURS, story),
+        lambda conn: list_runs(conn, OURS, alone),
+        lambda conn: count_runs(conn, OURS, alone),
+    )
+    found = [
+        how for ask in asks for how in await database.read(lambda conn, ask=ask: plans(conn, "runs", ask))
+    ]
+    assert len(found) == 4  # the runs and the facts of the story, the list and its number
+    for how in found:
         assert "Seq Scan" not in how, how
         assert "SCAN runs" not in how, how
         assert "runs_workspace_correlation" in how, how
