@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 _MOST_IN_MEMORY = 2_000  # runs that are not at work here; those at work always are
 _RETRY_PAUSE = 0.25
 _OTHER_VERSION_PAUSE = 5.0
-_GIVING_BACK = 2.0  # seconds for a store that does not answer; what is left then counts as lost
+_GIVING_BACK = 2.0  # seconds, twice, for a store that does not answer; what is left then counts as lost
 
 
 class Partition:

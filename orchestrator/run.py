@@ -67,7 +67,7 @@ class Run:
     @property
     def busy(self) -> bool:
         """Whether its owner's process has work of it in hand."""
-        return any(entry.get("here") and "retry_at" not in entry for entry in self.active.values())
+        return any(self.in_hand(node) is not None for node in self.active)
 
     @property
     def standing(self) -> tuple[str, int, float | None]:
