@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import structlog
 
+from bus.port import Delivery
 from contracts.envelope import derive_id
 from contracts.errors import ContractError, ForgedMessage, MalformedMessage
 from orchestrator import wire
@@ -40,6 +41,7 @@ from orchestrator.happenings import (
     StepFinished,
     TimerFired,
 )
+from orchestrator.inbox import refusal
 from orchestrator.journal import Change, Commit, Post
 from orchestrator.nodes import Step
 from orchestrator.run import Run
@@ -115,6 +117,11 @@ class Batch:
         return ForgedMessage(
             "wrong-source", f"{happening.by!r} answers for step {happening.node!r} of {asked!r}"
         )
+
+    def refuse(self, run_id: str, delivery: Delivery, objection: ContractError) -> None:
+        """Keep a message apart, with what there is against it."""
+        workspace = self.runs[run_id].workspace if run_id in self.runs else ""
+        self.commit.refused.append(refusal(delivery, objection, self.now, workspace=workspace))
 
     def mark(self, run_id: str, message_id: str) -> None:
         """Remember that a run has taken a message, in the same commit."""

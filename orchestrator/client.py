@@ -34,6 +34,7 @@ from orchestrator.migration import Move, can_move
 from orchestrator.operators import undone_before
 from orchestrator.outcomes import rerun_id
 from orchestrator.records import load_run
+from orchestrator.starts import Starts
 from orchestrator.unstarted import Unstarted
 from store import tables
 from store.bulk import select_rows
@@ -90,6 +91,7 @@ class Client:
         self._by_hand = by_hand
         standing = self._standing = database.group_read(_standings)
         self.unstarted = Unstarted(standing.submit)
+        self._starts = Starts(bus, clock)
         self._answers = Answers(live, incarnation, started=self.unstarted.answered)
 
     @property
@@ -170,9 +172,7 @@ class Client:
         id = start_of(run_id, start_id)
         with self._answers.expect(id) as answer:
             with self.unstarted.handing_over(id):
-                reached("orchestrator.client.start.before")
-                await self._bus.publish(wire.start(asked, self._clock()))
-                reached("orchestrator.client.start.after")
+                await self._starts.publish(asked)
             outcome = await answer.within(wait, lambda: self._journalled(asked))
             if outcome is not None:
                 self.unstarted.answered(id)

@@ -4,45 +4,68 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bus.envelope import event_of
 from bus.port import Delivery
-from contracts.errors import ContractError, ForgedMessage, MalformedMessage
+from contracts.errors import ContractError, ForgedMessage
 from contracts.record import record
 from orchestrator import wire
-from orchestrator.happenings import Happening
+from orchestrator.happenings import Happening, StartRequested
 from store.quarantine import quarantined
 
-__all__ = ["Arrival", "Inbox", "refusal"]
+__all__ = ["Arrival", "Inbox", "arrivals_of", "refusal"]
 
 _FLUSH = 0.5  # seconds until confirmed outbox rows are deleted when nothing else is committed
 
 
 @record
 class Arrival:
-    """One thing that came: a delivery, or a happening of this process."""
+    """One thing that came: a happening, of this process or out of a delivery.
+
+    ``delivery``: what it came in, None for a happening of this process. ``shared``: others came in it too.
+    ``last``: none of them comes after this one, so that it can be acked once this is settled. ``unread``: why
+    it can't be read.
+    """
 
     run_id: str = ""
     happening: Happening | None = None
     delivery: Delivery | None = None
+    shared: bool = False
+    last: bool = True
+    unread: Exception | None = None
+    workspace: str = ""
 
-    def read(self, partition: int, now: float) -> tuple[str, Happening] | dict[str, Any]:
-        """Which run, and what happened; or the quarantine's row when that can't be told."""
-        if self.happening is not None:
-            return self.run_id, self.happening
-        delivery = self.delivery
-        if delivery is None:
-            raise MalformedMessage("an arrival is a delivery or a happening")
-        event = None
-        try:
-            if delivery.refusal is not None:
-                raise delivery.refusal
-            event = event_of(delivery.message)
-            return wire.read(event, partition)
-        except ContractError as error:
-            return refusal(delivery, error, now, workspace=event.workspace if event else "")
+    def refused(self, now: float) -> dict[str, Any]:
+        """The quarantine's row of what could not be read. Raises what is no fault of the message."""
+        if self.delivery is None or not isinstance(self.unread, ContractError):
+            raise self.unread or ValueError("an arrival with neither a happening nor a reason")
+        return refusal(self.delivery, self.unread, now, workspace=self.workspace)
+
+    def by_itself(self, now: float) -> Delivery | None:
+        """What it came in, as if nothing else had come in it: what becomes of one start is no other's."""
+        if self.delivery is not None and self.shared and isinstance(self.happening, StartRequested):
+            return replace(self.delivery, message=wire.start(self.happening, now).message)
+        return self.delivery
+
+
+def arrivals_of(delivery: Delivery, partition: int) -> list[Arrival]:
+    """What came in a delivery, each for itself: several where starts share a message. Never none."""
+    event = None
+    try:
+        if delivery.refusal is not None:
+            raise delivery.refusal
+        event = event_of(delivery.message)
+        happened = wire.read(event, partition)
+    except Exception as error:  # which ``refused`` raises again, where one bad message is told from the rest
+        return [Arrival(delivery=delivery, unread=error, workspace=event.workspace if event else "")]
+    end = len(happened) - 1
+    return [
+        Arrival(run_id, happening, delivery, shared=end > 0, last=index == end)
+        for index, (run_id, happening) in enumerate(happened)
+    ]
 
 
 def refusal(delivery: Delivery, error: ContractError, now: float, *, workspace: str) -> dict[str, Any]:
@@ -71,16 +94,41 @@ class Inbox:
         self._overdue = False  # whether what was published has waited long enough
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._closed = False
 
     def happened(self, run_id: str, happening: Happening) -> None:
         """Something of this process."""
         self._arrivals.append(Arrival(run_id, happening))
         self._wake.set()
 
-    def delivered(self, deliveries: Sequence[Delivery]) -> None:
-        """Messages from the partition's queue."""
-        self._arrivals.extend(Arrival(delivery=delivery) for delivery in deliveries)
-        self._wake.set()
+    async def deliver(
+        self,
+        deliveries: Sequence[Delivery],
+        partition: int,
+        *,
+        most: int,
+        room: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Messages from the partition's queue, and what came in them.
+
+        Starts that share messages are more than was asked for: beyond ``most``, they come in when a turn has
+        taken what is here, and there is room.
+        """
+        for delivery in deliveries:
+            for arrival in arrivals_of(delivery, partition):
+                while len(self._arrivals) >= most:
+                    self._taken.clear()
+                    await self._taken.wait()
+                    await room()
+                if self._closed:
+                    return  # they are the next owner's
+                self._arrivals.append(arrival)
+                self._wake.set()
+
+    def close(self) -> None:
+        """Take in no more of what was delivered."""
+        self._closed = True
 
     def published(self, positions: Sequence[int]) -> None:
         """Outbox rows that can go with the next commit, or by themselves when there is none for a while."""
@@ -111,6 +159,7 @@ class Inbox:
     def take(self, most: int) -> tuple[list[Arrival], list[int]]:
         """The next batch, once it is ready."""
         batch = [self._arrivals.popleft() for _ in range(min(most, len(self._arrivals)))]
+        self._taken.set()
         published, self._published = self._published, []
         self._overdue = False
         return batch, published

@@ -33,21 +33,31 @@ def _object(required: dict[str, Any], optional: dict[str, Any] | None = None) ->
 
 
 _ASKED = {"run_id": _ID, "reason": _TEXT, "actor": _TEXT}
+_START = {
+    "run_id": _ID,
+    "flow": _ID,
+    "version": {"type": "integer", "minimum": 1},
+    "key": _ID,
+    "input": {"type": "object"},
+    "input_digest": _ID,
+    "parent": _PARENT,
+    "linked_from": _MAYBE_TEXT,
+    "begin_at": _MAYBE_TEXT,
+    "results": _MAYBE_OBJECT,
+}
+# What a start by itself says in the attributes of its event.
+_IN_COMPANY = {
+    "id": _TEXT,
+    "correlation": _TEXT,
+    "causation": _MAYBE_TEXT,
+    "traceparent": _MAYBE_TEXT,
+    "answer_to": _MAYBE_TEXT,
+}
 
 _SCHEMAS: dict[str, dict[str, Any]] = {
-    "antiphon.start.v1": _object(
-        {
-            "run_id": _ID,
-            "flow": _ID,
-            "version": {"type": "integer", "minimum": 1},
-            "key": _ID,
-            "input": {"type": "object"},
-            "input_digest": _ID,
-            "parent": _PARENT,
-            "linked_from": _MAYBE_TEXT,
-            "begin_at": _MAYBE_TEXT,
-            "results": _MAYBE_OBJECT,
-        }
+    "antiphon.start.v1": _object(_START),
+    "antiphon.starts.v1": _object(
+        {"starts": {"type": "array", "minItems": 1, "items": _object({**_START, **_IN_COMPANY})}}
     ),
     "antiphon.event.v1": _object({"run_id": _ID, "type": _ID, "data": _ANY}),
     "antiphon.signal.v1": _object({"run_id": _ID, "name": _ID, "data": _ANY, "actor": _TEXT}),

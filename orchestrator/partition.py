@@ -102,6 +102,7 @@ class Partition:
     async def stop(self, *, grace: float = 0.0) -> None:
         """Stop. With ``grace`` seconds, steps that are at work here may end, and the outbox is emptied."""
         self._draining = True
+        self._inbox.close()
         if self._subscription is not None:
             await self._subscription.close()
         await self._timers.stop()
@@ -147,13 +148,14 @@ class Partition:
         self._inbox.happened(run_id, TimerFired(name))
 
     async def _receive(self, subscription: Subscription) -> None:
+        most = self._shop.prefetch
         while True:
             # What can't be begun stays with the broker, which keeps it on disk.
             await self._shop.executor.room()
-            deliveries = await subscription.receive(self._shop.prefetch)
+            deliveries = await subscription.receive(most)
             if not deliveries:
                 return
-            self._inbox.delivered(deliveries)
+            await self._inbox.deliver(deliveries, self.number, most=most, room=self._shop.executor.room)
 
     async def _work(self) -> None:
         while True:
@@ -199,14 +201,16 @@ class Partition:
             raise
         except Exception as error:
             log.exception("arrival_refused", partition=self.number, run=arrival.run_id)
-            if arrival.delivery is not None and self._subscription is not None:
+            delivery = arrival.by_itself(self._shop.clock())
+            if delivery is not None:
                 commit = Commit(self.number, self.epoch, next(self._commits))
                 unfit = MalformedMessage(f"it can't be taken: {type(error).__name__}: {error}")
-                commit.refused.append(refusal(arrival.delivery, unfit, self._shop.clock(), workspace=""))
+                commit.refused.append(refusal(delivery, unfit, self._shop.clock(), workspace=""))
                 await self._commit(commit, share)
-                reached("orchestrator.partition.refused.before")
-                await self._subscription.ack([arrival.delivery])
-                reached("orchestrator.partition.refused.after")
+                if arrival.last and arrival.delivery is not None and self._subscription is not None:
+                    reached("orchestrator.partition.refused.before")
+                    await self._subscription.ack([arrival.delivery])
+                    reached("orchestrator.partition.refused.after")
             elif (happening := instead_of(arrival.happening, error)) is not None:
                 self._inbox.happened(arrival.run_id, happening)
             # Else the run itself can't be read or written: the reconciler lists it for as long as that is so.
@@ -216,11 +220,10 @@ class Partition:
         commit.published.extend(published)
         happenings: list[tuple[Arrival, str, Happening]] = []
         for arrival in arrivals:
-            read = arrival.read(self.number, self._shop.clock())
-            if isinstance(read, dict):
-                commit.refused.append(read)
+            if arrival.happening is None:
+                commit.refused.append(arrival.refused(self._shop.clock()))
             else:
-                happenings.append((arrival, *read))
+                happenings.append((arrival, arrival.run_id, arrival.happening))
         batch, taken = await self._prepare(commit, happenings)
         try:
             later = self._decide(batch, happenings, taken)
@@ -231,7 +234,12 @@ class Partition:
                 self._runs.pop(run_id, None)
             raise
         share.leave()  # where nothing was to be committed
-        await self._settle(batch, [arrival.delivery for arrival in arrivals if arrival.delivery], later)
+        await self._settle(batch, later)
+        deliveries = [arrival.delivery for arrival in arrivals if arrival.delivery and arrival.last]
+        if deliveries and self._subscription is not None:
+            reached("orchestrator.partition.ack.before")
+            await self._subscription.ack(deliveries)
+            reached("orchestrator.partition.ack.after")
 
     async def _prepare(
         self, commit: Commit, happenings: Sequence[tuple[Arrival, str, Happening]]
@@ -277,17 +285,16 @@ class Partition:
                 if (run_id, mark) in taken:
                     continue
                 taken.add((run_id, mark))
-            delivery = arrival.delivery
-            objection = batch.objection(run_id, happening) if delivery is not None else None
-            if delivery is not None and objection is not None:
-                run = batch.runs.get(run_id)
-                workspace = run.workspace if run is not None else ""
-                batch.commit.refused.append(refusal(delivery, objection, batch.now, workspace=workspace))
-            elif batch.take(run_id, happening):
+            objection = batch.objection(run_id, happening) if arrival.delivery is not None else None
+            if objection is None and batch.take(run_id, happening):
                 if mark is not None:
                     batch.mark(run_id, mark)
-            elif arrival.delivery is not None:
-                later.append(arrival.delivery)
+                continue
+            delivery = arrival.by_itself(batch.now)
+            if delivery is not None and objection is not None:
+                batch.refuse(run_id, delivery, objection)
+            elif delivery is not None:
+                later.append(delivery)
         return later
 
     async def _commit(self, commit: Commit, share: Share) -> None:
@@ -307,7 +314,7 @@ class Partition:
                 share.leave()
                 await asyncio.sleep(_RETRY_PAUSE)
 
-    async def _settle(self, batch: Batch, deliveries: Sequence[Delivery], later: Sequence[Delivery]) -> None:
+    async def _settle(self, batch: Batch, later: Sequence[Delivery]) -> None:
         """All of this is after the commit; a crash from here on repeats it, and repeats are harmless."""
         shop = self._shop
         changes = batch.changes.values()
@@ -335,10 +342,6 @@ class Partition:
                 *(Outgoing(delivery.message, queue, delay=_OTHER_VERSION_PAUSE) for delivery in later)
             )
             reached("orchestrator.partition.later.after")
-        if deliveries and self._subscription is not None:
-            reached("orchestrator.partition.ack.before")
-            await self._subscription.ack(deliveries)
-            reached("orchestrator.partition.ack.after")
 
     async def _wait_for_the_lease(self, share: Share) -> None:
         """Commit nothing while the lease may have ended; a newer owner fences this one for good."""

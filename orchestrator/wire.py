@@ -34,6 +34,7 @@ from orchestrator.happenings import (
 )
 from orchestrator.messages import check_message
 from orchestrator.run import Run
+from orchestrator.start_messages import SOURCE, STARTS, read_start, read_starts, start_event
 
 __all__ = [
     "child_cancelled",
@@ -54,8 +55,6 @@ __all__ = [
     "to_partition",
 ]
 
-SOURCE = "/antiphon/orchestrator"
-_START = "antiphon.start.v1"
 _REPLY = "antiphon.reply.v1"
 _EVENT = "antiphon.event.v1"
 _CHILD = "antiphon.child.v1"
@@ -105,32 +104,8 @@ def event_source(run: Run) -> str:
 
 
 def start(asked: StartRequested, at: float) -> Outgoing:
-    """A start. The message's id is the start's, so that a repeat is the same start."""
-    data = {
-        "run_id": asked.run_id,
-        "flow": asked.flow,
-        "version": asked.version,
-        "key": asked.key,
-        "input": asked.input,
-        "input_digest": asked.input_digest,
-        "parent": asked.parent,
-        "linked_from": asked.linked_from,
-        "begin_at": asked.begin_at,
-        "results": asked.results,
-    }
-    extensions = {"answerto": asked.answer_to, "traceparent": asked.traceparent}
-    event = Event.create(
-        _START,
-        data,
-        id=asked.message_id,
-        source=SOURCE,
-        at=at,
-        workspace=asked.workspace,
-        correlation=asked.correlation,
-        causation=asked.causation,
-        extensions={name: value for name, value in extensions.items() if value},
-    )
-    return to_partition(asked.partition, event)
+    """A start in a message of its own."""
+    return to_partition(asked.partition, start_event(asked, at))
 
 
 def request(
@@ -166,14 +141,19 @@ def correlated(
     return to_partition(partition, forward)
 
 
-def read(event: Event, partition: int) -> tuple[str, Happening]:
-    """Which run a partition's message is about, and what happened. Raises MalformedMessage."""
+def read(event: Event, partition: int) -> list[tuple[str, Happening]]:
+    """Which run a partition's message is about, and what happened; several only of starts.
+
+    Raises MalformedMessage.
+    """
     data = event.data
     check_message(event.type, data)
     try:
+        if event.type == STARTS:
+            return [(asked.run_id, asked) for asked in read_starts(event, partition)]
         if event.type == _REPLY:
-            return event.extensions["runid"], _read_reply(event, data)
-        return data["run_id"], _read(event, data, partition)
+            return [(event.extensions["runid"], _read_reply(event, data))]
+        return [(data["run_id"], _read(event, data, partition))]
     except (KeyError, ValueError) as error:
         raise MalformedMessage(
             f"{event.type} {event.id}: not as a partition's message must be: {type(error).__name__} {error}"
@@ -184,25 +164,7 @@ def _read(event: Event, data: dict[str, Any], partition: int) -> Happening:
     verb = event.type.removeprefix("antiphon.").removesuffix(".v1")
     match verb:
         case "start":
-            return StartRequested(
-                message_id=event.id,
-                run_id=data["run_id"],
-                partition=partition,
-                workspace=event.workspace,
-                flow=data["flow"],
-                version=data["version"],
-                key=data["key"],
-                input=data["input"],
-                input_digest=data["input_digest"],
-                correlation=event.correlation,
-                causation=event.causation,
-                traceparent=event.extensions.get("traceparent"),
-                answer_to=event.extensions.get("answerto"),
-                parent=data["parent"],
-                linked_from=data["linked_from"],
-                begin_at=data["begin_at"],
-                results=data["results"] or {},
-            )
+            return read_start(event, partition)
         case "event":
             return EventArrived(event.id, data["type"], data["data"])
         case "signal":

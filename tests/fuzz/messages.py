@@ -18,6 +18,7 @@ KNOWN = (
     "trip.booked.v1",
     "bank.hold.v1",
     "antiphon.start.v1",
+    "antiphon.starts.v1",
     "antiphon.event.v1",
     "antiphon.signal.v1",
     "antiphon.cancel.v1",
@@ -36,8 +37,8 @@ _json: st.SearchStrategy[Any] = st.recursive(
     max_leaves=12,
 )
 _FIELDS = (
-    "actor child data error flow id input input_digest key name node outcome parent reason results run_id "
-    "status type version"
+    "actor child correlation data error flow id input input_digest key name node outcome parent reason "
+    "results run_id starts status type version"
 )
 _fields = st.fixed_dictionaries({}, optional=dict.fromkeys(_FIELDS.split(), _json))
 

@@ -138,7 +138,7 @@ def test_a_parent_cancels_its_own_child_and_no_other_s() -> None:
     batch.take(start.run_id, start)
     batch.take(start.run_id, CANCEL)
     post = batch.changes[start.run_id].posts[-1].outgoing
-    child_id, happening = wire.read(event_of(post.message), 0)
+    ((child_id, happening),) = wire.read(event_of(post.message), 0)
     assert isinstance(happening, CancelRequested)
     for parent, status in ((start.run_id, "cancelled"), ("another", "running")):
         own = asked(child, run_id=child_id, parent={"run_id": parent, "node": "child", "partition": 0})

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
 
+import pytest
+
 from bus.port import Bus, Message, Outgoing
 from contracts.errors import BusUnavailable, PublishFailed
 from orchestrator.context import StepContext
@@ -14,6 +16,7 @@ from orchestrator.nodes import step
 from orchestrator.relay import Relay
 from orchestrator.room import Room
 from orchestrator.wire import partition_queue
+from store import tables
 from tests.orchestrator.flows import flow
 from tests.orchestrator.running import PARTITIONS_MADE, WORKSPACE, House, until
 
@@ -22,8 +25,12 @@ MOST_AT_ONCE = 2
 PREFETCH = 2
 
 
-async def test_more_steps_than_can_run_wait_in_the_queue(house: House) -> None:
-    """Slow steps and many starts: memory holds a few, the queues the rest, and all end."""
+@pytest.mark.parametrize("together", [False, True])
+async def test_more_steps_than_can_run_wait_in_the_queue(house: House, together: bool) -> None:
+    """Slow steps and many starts: memory holds a few, the queues the rest, and all end.
+
+    Starts of one moment share messages: what is in hand of those is begun no sooner.
+    """
     go = asyncio.Event()
     begun: list[str] = []
 
@@ -34,9 +41,8 @@ async def test_more_steps_than_can_run_wait_in_the_queue(house: House) -> None:
     made = flow(step(slow))
     orchestrator = await house.orchestrate(made, steps_at_once=MOST_AT_ONCE, prefetch=PREFETCH)
     client = await house.client(made)
-    receipts = await asyncio.gather(
-        *(client.start(WORKSPACE, "f", {"id": f"k{n}"}, start_id=f"s{n}", wait=0) for n in range(RUNS))
-    )
+    asking = [client.start(WORKSPACE, "f", {"id": f"k{n}"}, start_id=f"s{n}", wait=0) for n in range(RUNS)]
+    receipts = await asyncio.gather(*asking) if together else [await one for one in asking]
     # Full, and what was on its way to each partition by then.
     most = 2 * MOST_AT_ONCE + 2 * PREFETCH * PARTITIONS_MADE
 
@@ -46,8 +52,9 @@ async def test_more_steps_than_can_run_wait_in_the_queue(house: House) -> None:
     await until(standing, lambda: f"{len(begun)} steps at work")
     await asyncio.sleep(0.5)  # more would come now
     assert orchestrator._executor.at_work <= most
+    assert len(await house.rows(tables.runs)) <= most
     queues = [await house.bus.stats(partition_queue(n).name) for n in range(PARTITIONS_MADE)]
-    assert sum(stats.ready for stats in queues) >= RUNS - most - PREFETCH * PARTITIONS_MADE
+    assert together or sum(stats.ready for stats in queues) >= RUNS - most - PREFETCH * PARTITIONS_MADE
     go.set()
     for receipt in receipts:
         await house.until(receipt.run_id, "completed")
