@@ -52,8 +52,10 @@ def run(bench: Bench) -> None:
     services = bench.services
     ours(bench, "antiphon", "apart", count, at_once)
     # What a partition costs: each store with as many as the other has.
-    on_services(bench, "antiphon, 2 partitions, postgres", "apart", count, at_once, ANTIPHON_PARTITIONS="2")
-    in_one_file(bench, "antiphon, 16 partitions, embedded", "apart", count, at_once, ANTIPHON_PARTITIONS="16")
+    for number in ("2", "4", "16"):
+        side = f"antiphon, {number} partitions, postgres"
+        on_services(bench, side, "apart", count, at_once, ANTIPHON_PARTITIONS=number)
+    in_one_file(bench, "antiphon, 8 partitions, embedded", "apart", count, at_once, ANTIPHON_PARTITIONS="8")
     python = peers.python()
     names = ("dbos threads", "dbos asyncio", "restate", "celery", "dramatiq")
     if isinstance(python, str):

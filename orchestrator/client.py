@@ -77,7 +77,7 @@ class Client:
         live: Live,
         check: Callable[[str, Any], None],
         incarnation: str,
-        partitions: int = 16,
+        partitions: int,
         clock: Callable[[], float] = time.time,
         by_hand: bool = False,
     ) -> None:

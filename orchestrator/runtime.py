@@ -59,7 +59,7 @@ class Orchestrator:
         upcasters: Upcasters | None = None,
         incarnation: str,
         name: str = "orchestrator",
-        partitions: int = 16,
+        partitions: int,
         lease: float = 5.0,
         renew: float = 1.0,
         prefetch: int = 200,

@@ -194,8 +194,9 @@ class Settings(BaseSettings):
         None,
         ge=1,
         le=1_024,
-        description="Slices of runs, fixed when the store is made: another number is refused later. Unset: "
-        "what the store has; a new one gets 16, or 2 with the embedded bus, where all are one process's.",
+        description="Slices of runs: how many orchestrators can ever share the work. Fixed when the store is "
+        "made; another number is refused later. Unset: what the store has; a new one gets 8, or 2 with the "
+        "embedded bus, where all are one process's.",
     )
     lease_seconds: float = Field(
         5.0,

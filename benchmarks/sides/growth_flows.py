@@ -36,7 +36,7 @@ def make_app() -> App:
     )
 
 
-async def seed(client: Client, url: str, ended: int, waiting: int) -> None:
+async def seed(client: Client, url: str, partitions: int, ended: int, waiting: int) -> None:
     """That many of each."""
     await flows.run(client, -1)
     asked = {"id": "model"}
@@ -45,8 +45,8 @@ async def seed(client: Client, url: str, ended: int, waiting: int) -> None:
     link = await asyncpg.connect(url.replace("+asyncpg", ""))
     try:
         await link.execute("SET synchronous_commit = off")  # of this connection, for these rows
-        await copy(link, client.run_id("default", "bench", "k-1"), "ended", ended)
-        await copy(link, receipt.run_id, "waiting", waiting)
+        await copy(link, client.run_id("default", "bench", "k-1"), "ended", ended, partitions)
+        await copy(link, receipt.run_id, "waiting", waiting, partitions)
         await link.execute("CHECKPOINT")
         await link.execute("VACUUM ANALYZE runs")
         await link.execute("VACUUM ANALYZE history")
@@ -55,12 +55,12 @@ async def seed(client: Client, url: str, ended: int, waiting: int) -> None:
         await link.close()
 
 
-async def copy(link: asyncpg.Connection, model: str, prefix: str, count: int) -> None:
+async def copy(link: asyncpg.Connection, model: str, prefix: str, count: int, partitions: int) -> None:
     """Copies of a run, spread over the partitions and, one after the other, over the last hours."""
     own = {"id": f"'{prefix}-' || n", "key": f"'{prefix}-' || n", "run_id": f"'{prefix}-' || n"}
     # Each a millisecond older than the one that follows it, and all of them older than what is measured.
     own |= {name: f'r."{name}" - ({count} - n) / 1000.0' for name in ("created_at", "run_created_at")}
-    own |= {"partition": "n % 16", "correlation": f"'{prefix}-' || n"}
+    own |= {"partition": f"n % {partitions}", "correlation": f"'{prefix}-' || n"}
     for table, by in ((runs, "id"), (history, "run_id"), (marks, "run_id")):
         names = [column.name for column in table.columns]
         values = ", ".join(own.get(name, f'r."{name}"') for name in names)
@@ -86,7 +86,7 @@ async def main(mode: str, *options: str) -> None:
         await client.start_listening()
         stack.push_async_callback(client.close)
         if mode == "seed":
-            await seed(client, settings.database_url, *map(int, options))
+            await seed(client, settings.database_url, rooms.partitions, *map(int, options))
             print('BEGIN\nEND {"seeded": 1}', flush=True)
             return
         prefix, count, at_once = options

@@ -20,14 +20,15 @@ def ack_on_arrival() -> None:
     """A partition acks what it has in memory only."""
 
     async def receive(self: Any, subscription: Any) -> None:
-        while deliveries := await subscription.receive(self._shop.prefetch):
+        most, room = self._shop.prefetch, self._shop.executor.room
+        while deliveries := await subscription.receive(most):
             await subscription.ack(deliveries)
             await asyncio.sleep(0.05)  # until the bus has written it down
             # A signal: a reply that is lost like this is asked for again, and a start by who had no answer.
             if any(b'"name":"go"' in delivery.message.body for delivery in deliveries):
                 await asyncio.sleep(0.5)  # until whoever sent it has heard that it was taken
                 _kill_at("orchestrator.partition.commit.before")
-            self._inbox.delivered(deliveries)
+            await self._inbox.deliver(deliveries, self.number, most=most, room=room)
 
     setattr(Partition, "_receive", receive)  # noqa: B010
 
