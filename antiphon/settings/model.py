@@ -195,8 +195,7 @@ class Settings(BaseSettings):
         ge=1,
         le=1_024,
         description="Slices of runs: how many orchestrators can ever share the work. Fixed when the store is "
-        "made; another number is refused later. Unset: what the store has; a new one gets 8, or 2 with the "
-        "embedded bus, where all are one process's.",
+        "made. Unset: what the store has; a new one gets 8, or 2 with the embedded bus (one process).",
     )
     lease_seconds: float = Field(
         5.0,
