@@ -12,6 +12,7 @@ from gateway.limits import BodyLimit, RateLimit
 from gateway.observe import Latency, Observe
 from gateway.openapi import describe
 from gateway.platform import Platform
+from gateway.queries.runs import get_runs
 from gateway.routes import (
     actions,
     dead_letters,
@@ -61,6 +62,7 @@ def create_gateway(platform: Platform) -> FastAPI:
         streams=Streams(platform.max_streams),
         latency=latency,
         admission=admission,
+        lookups=platform.database.group_read(get_runs),
     )
     rooms = (
         runs,

@@ -7,7 +7,6 @@ A key is a random secret, bound to one workspace and one role; the store keeps i
 from __future__ import annotations
 
 import hashlib
-import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -74,11 +73,14 @@ def secret_of(headers: Headers) -> str | None:
 class Keyring:
     """Finds keys, with a cache so that a request costs no query.
 
-    A revocation made here counts at once; one made by another process, after ``ttl`` seconds.
+    A revocation made here counts at once; one made by another process, after ``ttl`` seconds. When an entry
+    is too old, all who ask meanwhile are one query: with thousands of requests, a query for each would take
+    longer than its answer is good for, and from then on every request would have one.
     """
 
     def __init__(self, database: Database, clock: Callable[[], float], ttl: float = 2.0) -> None:
-        self._database = database
+        self._lookups = database.group_read(_by_digests)
+        self._forgotten = 0  # how often a key was forgotten
         self._clock = clock
         self._ttl = ttl
         self._found: dict[str, tuple[float, Principal | None]] = {}
@@ -90,30 +92,30 @@ class Keyring:
         cached = self._found.get(wanted)
         if cached is not None and 0 <= now - cached[0] < self._ttl:
             return cached[1]
-        principal = await self._database.read(lambda conn: _by_digest(conn, wanted))
-        if len(self._found) >= _CACHED:
-            self._found.clear()
-        self._found[wanted] = (now, principal)
+        forgotten = self._forgotten
+        principal = await self._lookups.submit(wanted)
+        if forgotten == self._forgotten:  # else it may be what was true before
+            if len(self._found) >= _CACHED:
+                self._found.clear()
+            self._found[wanted] = (now, principal)
         return principal
 
     def forget(self, key_id: str) -> None:
         """Look this key up again the next time: it was revoked."""
+        self._forgotten += 1
         for wanted, (_, principal) in list(self._found.items()):
             if principal is not None and principal.key_id == key_id:
                 del self._found[wanted]
 
 
-def _by_digest(conn: Connection, wanted: str) -> Principal | None:
-    row = conn.execute(
-        select(keys.c.id, keys.c.workspace, keys.c.role, keys.c.name, keys.c.secret_digest).where(
-            keys.c.secret_digest == wanted, keys.c.revoked_at.is_(None)
-        )
-    ).one_or_none()
-    # The index finds by digest, not by secret, so its timing tells nothing of use; compared again in
-    # constant time all the same, since a collation could call two different digests equal.
-    if row is None or not hmac.compare_digest(row.secret_digest, wanted):
-        return None
-    return Principal(row.id, row.workspace, row.role, row.name)
+def _by_digests(conn: Connection, wanted: list[str]) -> list[Principal | None]:
+    """Whose digests these are, one for each."""
+    k = keys.c
+    columns = select(k.id, k.workspace, k.role, k.name, k.secret_digest)
+    rows = conn.execute(columns.where(k.secret_digest.in_(set(wanted)), k.revoked_at.is_(None)))
+    # The index finds by digest, not by secret, so its timing tells nothing of use.
+    found = {row.secret_digest: Principal(row.id, row.workspace, row.role, row.name) for row in rows}
+    return [found.get(digest) for digest in wanted]
 
 
 async def authenticate(request: Request) -> Principal:

@@ -11,8 +11,10 @@ from gateway.auth import Keyring
 from gateway.limits import RateLimit
 from gateway.observe import Latency
 from gateway.platform import Platform
+from gateway.queries.runs import Run
 from gateway.sse import Streams
 from reactors.dead_letters import DeadLetters
+from store.writer import GroupCommit
 
 __all__ = ["Gateway", "gateway_of", "platform_of"]
 
@@ -29,6 +31,7 @@ class Gateway:
     streams: Streams
     latency: Latency
     admission: Admission
+    lookups: GroupCommit[tuple[str, str], Run | None]  # runs by workspace and id, for many at once
 
 
 def gateway_of(request: Request) -> Gateway:

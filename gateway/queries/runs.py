@@ -22,6 +22,7 @@ __all__ = [
     "count_runs",
     "get_purged",
     "get_run",
+    "get_runs",
     "list_runs",
     "related_runs",
 ]
@@ -132,13 +133,18 @@ def count_runs(conn: Connection, workspace: str, wanted: RunFilter | None = None
 
 def get_run(conn: Connection, workspace: str, run_id: str) -> Run | None:
     """One run; None when this workspace has none of that id."""
-    row = conn.execute(select(*_FULL).where(runs.c.id == run_id, runs.c.workspace == workspace)).one_or_none()
-    if row is None:
-        return None
-    values = dict(row._mapping)
-    for name in ("error", "input", "result"):
-        values[name] = _decoded(values[name])
-    return Run(**values)
+    return get_runs(conn, [(workspace, run_id)])[0]
+
+
+def get_runs(conn: Connection, wanted: Sequence[tuple[str, str]]) -> list[Run | None]:
+    """A run for each workspace and id; None where that workspace has none of it."""
+    found: dict[tuple[str, str], Run] = {}
+    for row in conn.execute(select(*_FULL).where(runs.c.id.in_({run_id for _, run_id in wanted}))):
+        values = dict(row._mapping)
+        for name in ("error", "input", "result"):
+            values[name] = _decoded(values[name])
+        found[row.workspace, row.id] = Run(**values)
+    return [found.get(one) for one in wanted]
 
 
 def get_purged(conn: Connection, workspace: str, run_id: str) -> Any:

@@ -15,7 +15,7 @@ from contracts.errors import StoreError
 from gateway.auth import Principal, may
 from gateway.bodies import read_json
 from gateway.docs import IDEMPOTENCY, PREFER, answers, json_body
-from gateway.gateway import platform_of
+from gateway.gateway import gateway_of, platform_of
 from gateway.idempotency import begin, mark_accepted, was_accepted
 from gateway.platform import Platform
 from gateway.preferences import wait_preference
@@ -225,7 +225,8 @@ async def _answer(
     request: Request, platform: Platform, workspace: str, outcome: str, view: dict[str, Any]
 ) -> Response:
     async def stored() -> Run | None:
-        return await platform.database.read(lambda conn: get_run(conn, workspace, view["id"]))
+        # With hundreds who wait for ends that come together, as many queries would be what they wait for.
+        return await gateway_of(request).lookups.submit((workspace, view["id"]))
 
     headers = {"Location": f"/runs/{view['id']}"}
     wait = wait_preference(request.headers.get("prefer"), platform.longest_wait)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import Connection, delete, select
 
+import gateway.auth as auth
 from contracts.errors import ConfigurationError
 from gateway.app import create_gateway
-from gateway.auth import ABILITIES, ROLES
+from gateway.auth import ABILITIES, ROLES, Keyring, Principal
 from gateway.keys import check_listen, create_key, ensure_development_key, ensure_key, has_keys
 from store.tables import audit, keys
 from tests.gateway.house import WORKSPACE, House, away
@@ -123,6 +125,50 @@ async def test_a_key_revoked_elsewhere_is_refused_when_the_cache_is_old(house: H
             now[0] += 0.2
             assert (await lost.get("/runs")).status_code == 401
         assert (await admin.get("/runs")).status_code == 200
+
+
+async def test_those_who_ask_together_are_few_queries(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the cached answer is too old for all of them: a query each would outlast it."""
+    queries: list[int] = []
+    real = auth._by_digests
+
+    def counted(conn: Connection, wanted: list[str]) -> list[Principal | None]:
+        queries.append(len(wanted))
+        return real(conn, wanted)
+
+    monkeypatch.setattr(auth, "_by_digests", counted)
+    now = [1000.0]
+    keyring = Keyring(house.database, lambda: now[0], ttl=2.0)
+    roles = {}
+    for role in ("viewer", "operator"):
+        made = await create_key(
+            house.database, workspace=WORKSPACE, role=role, name=role, clock=house.platform.clock
+        )
+        roles[made.secret] = role
+    secrets = [*roles, "nobody's"] * 200
+    for _ in range(2):
+        found = await asyncio.gather(*map(keyring.find, secrets))
+        assert [one.role if one else None for one in found] == [roles.get(secret) for secret in secrets]
+        assert sum(queries) == len(secrets)
+        assert len(queries) <= 3
+        await asyncio.gather(*map(keyring.find, secrets))
+        assert sum(queries) == len(secrets), "they are cached"
+        queries.clear()
+        now[0] += 3.0
+
+
+async def test_what_is_forgotten_during_a_lookup_is_not_cached(house: House) -> None:
+    """The lookup may have read what was there before the revocation."""
+    made = await create_key(
+        house.database, workspace=WORKSPACE, role="viewer", name="lost", clock=house.platform.clock
+    )
+    keyring = Keyring(house.database, lambda: 1000.0, ttl=3600.0)
+    lookup = asyncio.create_task(keyring.find(made.secret))
+    await asyncio.sleep(0)  # it has begun
+    keyring.forget(made.key.id)
+    assert await lookup is not None
+    await house.database.write(lambda conn: conn.execute(delete(keys).where(keys.c.id == made.key.id)))
+    assert await keyring.find(made.secret) is None
 
 
 async def test_keys_of_another_workspace_are_not_there(house: House) -> None:

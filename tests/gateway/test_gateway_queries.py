@@ -29,7 +29,7 @@ from gateway.queries.overview import (
     stuck_runs,
 )
 from gateway.queries.processes import list_partitions, list_processes, outbox_depth, overdue_timers
-from gateway.queries.runs import RunFilter, count_runs, get_run, list_runs, related_runs
+from gateway.queries.runs import RunFilter, count_runs, get_run, get_runs, list_runs, related_runs
 from gateway.queries.stories import get_story
 from gateway.queries.story_rows import read_story
 from store import tables
@@ -84,6 +84,8 @@ async def test_runs_are_listed_counted_and_shown(database: Database) -> None:
         True,
     )
     assert await database.read(lambda conn: get_run(conn, OURS, "z")) is None
+    many = [(OURS, "d"), (THEIRS, "d"), (OURS, "nowhere"), (OURS, "d")]
+    assert await database.read(lambda conn: get_runs(conn, many)) == [shown, None, None, shown]
     assert [one.id for one in await database.read(lambda conn: related_runs(conn, OURS, "a"))] == ["d"]
 
 
