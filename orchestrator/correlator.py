@@ -185,4 +185,5 @@ class Correlator:
             headers=message.headers,
             body=message.body,
             at=self._clock(),
+            redelivered=delivery.deliveries > 0,
         )

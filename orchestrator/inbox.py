@@ -81,6 +81,7 @@ def refusal(delivery: Delivery, error: ContractError, now: float, *, workspace: 
         headers=message.headers,
         body=message.body,
         at=now,
+        redelivered=delivery.deliveries > 0,
     )
 
 

@@ -27,8 +27,9 @@ class BurialDesk:
             refused = Refused("undeliverable", detail, admitted.event)
         else:
             refused = Refused("undeliverable", f"{detail}; {admitted.detail}", admitted.event)
+        again = delivery.deliveries > 0
         await patiently(
-            lambda: self._means.quarantine.put(self._queue, delivery.message, refused),
+            lambda: self._means.quarantine.put(self._queue, delivery.message, refused, redelivered=again),
             StoreUnavailable,
             what="quarantine",
             rng=self._means.rng,

@@ -6,6 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -130,13 +131,12 @@ class Desk(ABC):
 
     async def refuse(self, delivery: Delivery, refused: Refused) -> None:
         """Keep in quarantine what may not be handled."""
-        await self.quarantine(delivery.message, refused)
+        await self.quarantine(delivery.message, refused, redelivered=delivery.deliveries > 0)
 
-    async def quarantine(self, message: Message, refused: Refused) -> None:
+    async def quarantine(self, message: Message, refused: Refused, *, redelivered: bool = False) -> None:
         """Keep a message with the reason why it was not handled, however long the store takes."""
-        await self.waiting_for_store(
-            lambda: self.means.quarantine.put(self.queue, message, refused), "quarantine"
-        )
+        keep = partial(self.means.quarantine.put, self.queue, message, refused, redelivered=redelivered)
+        await self.waiting_for_store(keep, "quarantine")
 
     async def settle(self, settlement: Settlement) -> bool:
         """Settle, however long the store takes. False when another process has it now."""

@@ -16,6 +16,7 @@ from store.tables import quarantine
 __all__ = ["hold", "quarantined"]
 
 _MOST_TEXT = 4_000
+_REDELIVERED = "redelivered"  # beside the columns, until the row is kept
 
 
 def quarantined(
@@ -28,9 +29,13 @@ def quarantined(
     content_type: str,
     headers: Mapping[str, object],
     body: bytes,
-    at: float,
+    at: float = 0.0,
+    redelivered: bool = False,
 ) -> dict[str, Any]:
-    """A row of ``quarantine``. The same message refused twice for the same reason is one row."""
+    """A row of ``quarantine``. The same message refused twice for the same reason is one row.
+
+    ``redelivered``: its queue had handed it out before; see ``hold``.
+    """
     return {
         "id": derive_id(queue, message_id, reason, hashlib.sha256(body).hexdigest()),
         "workspace": _storable(workspace),
@@ -43,20 +48,23 @@ def quarantined(
         "body": body,
         "received_at": at,
         "status": "held",
+        _REDELIVERED: redelivered,
     }
 
 
 def hold(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Keep rows in quarantine; again is harmless.
 
-    What was released or discarded and is refused again is held again: it was taken off its queue again.
+    What was released or discarded and is refused again is held again: it was taken off its queue again. But
+    what was discarded and is only redelivered stays so: its process was killed before the ack was out.
     """
-    insert_rows(conn, quarantine, rows, on_conflict="ignore")
-    q = quarantine.c
-    ids = [row["id"] for row in rows]
-    if ids:
-        again = quarantine.update().where(q.id.in_(ids), q.status != "held")
-        conn.execute(again.values(status="held", received_at=rows[-1]["received_at"]))
+    kept = [{name: value for name, value in row.items() if name != _REDELIVERED} for row in rows]
+    insert_rows(conn, quarantine, kept, on_conflict="ignore")
+    for redelivered, stays in ((False, ("held",)), (True, ("held", "discarded"))):
+        ids = [row["id"] for row in rows if row[_REDELIVERED] is redelivered]
+        if ids:
+            again = quarantine.update().where(quarantine.c.id.in_(ids), quarantine.c.status.not_in(stays))
+            conn.execute(again.values(status="held", received_at=rows[-1]["received_at"]))
 
 
 def _shown(value: object) -> object:

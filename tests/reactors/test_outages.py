@@ -26,10 +26,10 @@ def failing_at_first(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> 
     real = getattr(owner, name)
     away = iter([True, True])
 
-    async def method(self: Any, *args: Any) -> Any:
+    async def method(self: Any, *args: Any, **more: Any) -> Any:
         if next(away, False):
             raise StoreUnavailable("no answer")
-        return await real(self, *args)
+        return await real(self, *args, **more)
 
     monkeypatch.setattr(owner, name, method)
 
