@@ -1,7 +1,7 @@
 """A store that has grown: ``seed ENDED WAITING``, then ``run PREFIX COUNT AT_ONCE`` as often as one likes.
 
 Seeded runs are copies of one that ended here and of one that waits here for a signal, with their histories
-and marks.
+and marks, and ids as their keys would have given them: hashes, so that new runs lie among them.
 """
 
 from __future__ import annotations
@@ -11,17 +11,14 @@ import sys
 from contextlib import AsyncExitStack
 
 import antiphon_flows as flows
-import asyncpg
 from loadgen import measure
+from seeding import copies, filling
 
 from antiphon import App, Flow, Settings, step, wait
 from antiphon.loop import run as run_loop
 from antiphon.roles import declare
 from antiphon.rooms import open_rooms
 from orchestrator.client import Client
-from store.tables import history, marks, runs
-
-_STEP = 100_000  # runs copied by one statement
 
 
 def make_app() -> App:
@@ -36,43 +33,12 @@ def make_app() -> App:
     )
 
 
-async def seed(client: Client, url: str, partitions: int, ended: int, waiting: int) -> None:
-    """That many of each."""
+async def models(client: Client) -> tuple[str, str]:
+    """A run that has ended and one that waits; their ids."""
     await flows.run(client, -1)
-    asked = {"id": "model"}
-    receipt = await client.start("default", "waits", asked, start_id="model")
+    receipt = await client.start("default", "waits", {"id": "model"}, start_id="model")
     await asyncio.sleep(1.0)  # until it waits
-    link = await asyncpg.connect(url.replace("+asyncpg", ""))
-    try:
-        await link.execute("SET synchronous_commit = off")  # of this connection, for these rows
-        await copy(link, client.run_id("default", "bench", "k-1"), "ended", ended, partitions)
-        await copy(link, receipt.run_id, "waiting", waiting, partitions)
-        await link.execute("CHECKPOINT")
-        await link.execute("VACUUM ANALYZE runs")
-        await link.execute("VACUUM ANALYZE history")
-        await link.execute("VACUUM ANALYZE marks")
-    finally:
-        await link.close()
-
-
-async def copy(link: asyncpg.Connection, model: str, prefix: str, count: int, partitions: int) -> None:
-    """Copies of a run, spread over the partitions and, one after the other, over the last hours."""
-    own = {"id": f"'{prefix}-' || n", "key": f"'{prefix}-' || n", "run_id": f"'{prefix}-' || n"}
-    # Each a millisecond older than the one that follows it, and all of them older than what is measured.
-    own |= {name: f'r."{name}" - ({count} - n) / 1000.0' for name in ("created_at", "run_created_at")}
-    own |= {"partition": f"n % {partitions}", "correlation": f"'{prefix}-' || n"}
-    for table, by in ((runs, "id"), (history, "run_id"), (marks, "run_id")):
-        names = [column.name for column in table.columns]
-        values = ", ".join(own.get(name, f'r."{name}"') for name in names)
-        quoted = ", ".join(f'"{name}"' for name in names)
-        for first in range(1, count + 1, _STEP):
-            last = min(first + _STEP - 1, count)
-            await link.execute(
-                f"INSERT INTO {table.name} ({quoted}) SELECT {values} FROM {table.name} r, "
-                f"generate_series({first}, {last}) n WHERE r.{by} = $1",
-                model,
-                timeout=900,
-            )
+    return client.run_id("default", "bench", "k-1"), receipt.run_id
 
 
 async def main(mode: str, *options: str) -> None:
@@ -85,20 +51,30 @@ async def main(mode: str, *options: str) -> None:
         client = flows.asking(app, rooms)
         await client.start_listening()
         stack.push_async_callback(client.close)
-        if mode == "seed":
-            await seed(client, settings.database_url, rooms.partitions, *map(int, options))
-            print('BEGIN\nEND {"seeded": 1}', flush=True)
-            return
-        prefix, count, at_once = options
+        if mode == "run":
+            await load(client, *options)
+        else:
+            ended, waiting = await models(client)
+    if mode == "seed":
+        # With the house closed: on SQLite there is one who writes.
+        how_many = [int(option) for option in options]
+        async with filling(str(settings.database_url)) as filler:
+            await copies(filler, ended, "bench", "ended", how_many[0], rooms.partitions)
+            await copies(filler, waiting, "waits", "waiting", how_many[1], rooms.partitions)
+        print('BEGIN\nEND {"seeded": 1}', flush=True)
 
-        async def run(number: int) -> None:
-            receipt = await client.start(
-                "default", "bench", {"id": f"{prefix}-{number}"}, start_id=f"{prefix}-{number}"
-            )
-            if not await client.ended(receipt.run_id, 60.0):
-                raise TimeoutError(f"run {receipt.run_id} has not ended in 60 s")
 
-        await measure(run, int(count), int(at_once), resident_mb=flows.resident_mb)
+async def load(client: Client, prefix: str, count: str, at_once: str) -> None:
+    """Runs under keys that begin so."""
+
+    async def run(number: int) -> None:
+        receipt = await client.start(
+            "default", "bench", {"id": f"{prefix}-{number}"}, start_id=f"{prefix}-{number}"
+        )
+        if not await client.ended(receipt.run_id, 60.0):
+            raise TimeoutError(f"run {receipt.run_id} has not ended in 60 s")
+
+    await measure(run, int(count), int(at_once), resident_mb=flows.resident_mb)
 
 
 if __name__ == "__main__":
