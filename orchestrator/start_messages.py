@@ -10,7 +10,7 @@ import orjson
 from contracts.envelope import Event, derive_id
 from orchestrator.happenings import StartRequested
 
-__all__ = ["SOURCE", "START", "STARTS", "read_start", "read_starts", "start_event", "start_events"]
+__all__ = ["SOURCE", "START", "STARTS", "read_start", "read_starts", "start_event", "start_events", "written"]
 
 START = "antiphon.start.v1"
 STARTS = "antiphon.starts.v1"
@@ -37,23 +37,35 @@ def start_event(asked: StartRequested, at: float) -> Event:
     )
 
 
-def start_events(asked: Sequence[StartRequested], at: float) -> list[tuple[Event, int]]:
+def written(asked: StartRequested) -> bytes:
+    """A start as it stands among others. Raises TypeError when no JSON holds what it says."""
+    said = {
+        "id": asked.message_id,
+        "correlation": asked.correlation,
+        "causation": asked.causation,
+        "traceparent": asked.traceparent,
+        "answer_to": asked.answer_to,
+    }
+    return orjson.dumps(_data_of(asked) | said)
+
+
+def start_events(
+    asked: Sequence[StartRequested], texts: Sequence[bytes], at: float
+) -> list[tuple[Event, int]]:
     """Starts of one workspace and partition in as few events as may be, in their order.
 
-    With each event how many of them it holds: up to 64, or 256 KiB. One alone is as ``start_event`` makes it.
+    ``texts``: each as ``written``. With each event how many of them it holds: up to 64, or 256 KiB. One alone
+    is as ``start_event`` makes it.
     """
-    if len(asked) == 1:
-        return [(start_event(asked[0], at), 1)]
-    written = [orjson.dumps(_in_company(each)) for each in asked]
     made: list[tuple[Event, int]] = []
     begin = size = 0
     for end in range(1, len(asked) + 1):
-        size += len(written[end - 1])
-        full = end == len(asked) or end - begin == _MOST or size + len(written[end]) > _MOST_BYTES
+        size += len(texts[end - 1])
+        full = end == len(asked) or end - begin == _MOST or size + len(texts[end]) > _MOST_BYTES
         if not full:
             continue
         alone = end - begin == 1
-        event = start_event(asked[begin], at) if alone else _event(asked[begin:end], written[begin:end], at)
+        event = start_event(asked[begin], at) if alone else _event(asked[begin:end], texts[begin:end], at)
         made.append((event, end - begin))
         begin, size = end, 0
     return made
@@ -91,10 +103,10 @@ def read_starts(event: Event, partition: int) -> list[StartRequested]:
     ]
 
 
-def _event(asked: Sequence[StartRequested], written: Sequence[bytes], at: float) -> Event:
+def _event(asked: Sequence[StartRequested], texts: Sequence[bytes], at: float) -> Event:
     return Event.create(
         STARTS,
-        {"starts": [orjson.Fragment(each) for each in written]},
+        {"starts": [orjson.Fragment(each) for each in texts]},
         id=derive_id("starts", *(each.message_id for each in asked)),
         source=SOURCE,
         at=at,
@@ -114,17 +126,6 @@ def _data_of(asked: StartRequested) -> dict[str, Any]:
         "linked_from": asked.linked_from,
         "begin_at": asked.begin_at,
         "results": asked.results,
-    }
-
-
-def _in_company(asked: StartRequested) -> dict[str, Any]:
-    return {
-        **_data_of(asked),
-        "id": asked.message_id,
-        "correlation": asked.correlation,
-        "causation": asked.causation,
-        "traceparent": asked.traceparent,
-        "answer_to": asked.answer_to,
     }
 
 

@@ -11,11 +11,11 @@ from bus.port import Bus, Outgoing
 from contracts.crash import reached
 from orchestrator import wire
 from orchestrator.happenings import StartRequested
-from orchestrator.start_messages import start_events
+from orchestrator.start_messages import start_events, written
 
 __all__ = ["Starts"]
 
-_Waiting = tuple[StartRequested, "asyncio.Future[None]"]
+_Waiting = tuple[StartRequested, bytes, "asyncio.Future[None]"]
 
 
 class Starts:
@@ -33,26 +33,30 @@ class Starts:
         self._sending: set[asyncio.Task[None]] = set()
 
     async def publish(self, asked: StartRequested) -> None:
-        """Returns on the broker's confirm. Raises PublishFailed and BusUnavailable."""
+        """Returns on the broker's confirm. Raises PublishFailed and BusUnavailable.
+
+        TypeError when no JSON holds what it says: here, where it is nobody else's trouble.
+        """
+        text = written(asked)
         loop = asyncio.get_running_loop()
         confirmed: asyncio.Future[None] = loop.create_future()
         if not self._gathered:
             # A turn later, because those who wake together ask in this turn of the loop or in the next.
             loop.call_soon(loop.call_soon, self._send)
-        self._gathered.setdefault((asked.partition, asked.workspace), []).append((asked, confirmed))
+        self._gathered.setdefault((asked.partition, asked.workspace), []).append((asked, text, confirmed))
         await confirmed
 
     def _send(self) -> None:
         gathered, self._gathered = self._gathered, {}
         for (partition, _), everybody in gathered.items():
-            waiting = [one for one in everybody if not one[1].done()]  # without who has given up already
+            waiting = [one for one in everybody if not one[2].done()]  # without who has given up already
             if not waiting:
                 continue
-            events = start_events([asked for asked, _ in waiting], self._clock())
-            confirmed = iter([future for _, future in waiting])
-            for event, count in events:
+            asked, texts, confirmed = zip(*waiting, strict=True)
+            waits = iter(confirmed)
+            for event, count in start_events(asked, texts, self._clock()):
                 out = wire.to_partition(partition, event)
-                task = asyncio.create_task(self._publish(out, list(islice(confirmed, count))))
+                task = asyncio.create_task(self._publish(out, list(islice(waits, count))))
                 self._sending.add(task)
                 task.add_done_callback(self._sending.discard)
 

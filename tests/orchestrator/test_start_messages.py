@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from bus.envelope import event_of, message_of
 from bus.port import Outgoing
+from contracts.envelope import Event
 from contracts.errors import BusUnavailable, MalformedMessage, PublishFailed
 from orchestrator import wire
 from orchestrator.happenings import StartRequested
-from orchestrator.start_messages import start_events
+from orchestrator.start_messages import start_events, written
 from orchestrator.starts import Starts
 
 KIB = 1024
@@ -35,6 +36,11 @@ def asked(number: int = 0, **changes: Any) -> StartRequested:
         "correlation": f"story {number}",
     }
     return StartRequested(**{**given, **changes})
+
+
+def events_of(starts: list[StartRequested], at: float = 1.0) -> list[tuple[Event, int]]:
+    """The events that hold them."""
+    return start_events(starts, [written(one) for one in starts], at)
 
 
 def read(out: Outgoing) -> list[StartRequested]:
@@ -74,36 +80,36 @@ _starts = st.lists(
 @given(_starts)
 def test_what_is_read_is_what_was_asked_for(starts: list[StartRequested]) -> None:
     """Each in its place, alone or in company, with all that it says."""
-    made = start_events(starts, 1.0)
+    made = events_of(starts)
     assert [start for event, _ in made for start in read(wire.to_partition(7, event))] == starts
     assert [count for _, count in made] == [len(read(wire.to_partition(7, event))) for event, _ in made]
 
 
 def test_a_message_holds_64_starts_or_256_kib() -> None:
     """A big one does not travel with others, and one that is alone is a start like before."""
-    many = start_events([asked(n) for n in range(150)], 1.0)
+    many = events_of([asked(n) for n in range(150)])
     assert [count for _, count in many] == [64, 64, 22]
     third = {"id": "k", "x": "x" * (90 * KIB)}
-    big = start_events([asked(n, input=third) for n in range(5)], 1.0)
+    big = events_of([asked(n, input=third) for n in range(5)])
     assert [count for _, count in big] == [2, 2, 1]
     assert all(len(event.body) <= 256 * KIB for event, _ in big)
     assert [event.type for event, _ in big] == ["antiphon.starts.v1"] * 2 + ["antiphon.start.v1"]
     huge = {"id": "k", "x": "x" * (400 * KIB)}
-    around = start_events([asked(0), asked(1), asked(2, input=huge), asked(3), asked(4)], 1.0)
+    around = events_of([asked(0), asked(1), asked(2, input=huge), asked(3), asked(4)])
     assert [count for _, count in around] == [2, 1, 2]
 
 
 def test_the_same_starts_are_the_same_message() -> None:
     """Its id comes from theirs."""
-    same = {start_events([asked(1), asked(2)], at)[0][0].id for at in (1.0, 2.0)}
-    others = {start_events([asked(1), asked(n)], 1.0)[0][0].id for n in (3, 4)}
+    same = {events_of([asked(1), asked(2)], at)[0][0].id for at in (1.0, 2.0)}
+    others = {events_of([asked(1), asked(n)])[0][0].id for n in (3, 4)}
     assert len(same) == 1
     assert len(same | others) == 3
 
 
 def test_a_message_with_one_start_that_is_none_is_read_by_nobody() -> None:
     """It is quarantined as a whole, with the place of what is wrong."""
-    ((event, _),) = start_events([asked(1), asked(2, key="")], 1.0)
+    ((event, _),) = events_of([asked(1), asked(2, key="")])
     with pytest.raises(MalformedMessage, match="at /starts/1/key"):
         wire.read(event_of(message_of(event)), 0)
 
@@ -159,6 +165,16 @@ async def test_each_hears_of_what_became_of_its_own_message() -> None:
     assert [outcome is None for outcome in outcomes] == [True, False] * 3
     assert all(isinstance(error, PublishFailed) and 0 in error.errors for error in failed)
     assert len({id(error) for error in failed}) == 3
+
+
+async def test_what_no_json_holds_is_the_trouble_of_who_said_it() -> None:
+    """Half a character in one of them: the others are on their way."""
+    bus = Recorder()
+    starts = starts_on(bus)
+    many = [asked(1), asked(2, correlation="\ud800"), asked(3)]
+    outcomes = await asyncio.gather(*map(starts.publish, many), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [type(None), TypeError, type(None)]
+    assert read(bus.sent[0]) == [many[0], many[2]]
 
 
 async def test_who_gives_up_takes_nobody_along() -> None:
