@@ -96,7 +96,6 @@ class Inbox:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._taken = asyncio.Event()
-        self._closed = False
 
     def happened(self, run_id: str, happening: Happening) -> None:
         """Something of this process."""
@@ -122,14 +121,8 @@ class Inbox:
                     self._taken.clear()
                     await self._taken.wait()
                     await room()
-                if self._closed:
-                    return  # they are the next owner's
                 self._arrivals.append(arrival)
                 self._wake.set()
-
-    def close(self) -> None:
-        """Take in no more of what was delivered."""
-        self._closed = True
 
     def published(self, positions: Sequence[int]) -> None:
         """Outbox rows that can go with the next commit, or by themselves when there is none for a while."""

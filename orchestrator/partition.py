@@ -69,6 +69,7 @@ class Partition:
         self._positions = itertools.count(epoch << 32)
         self._commits = (f"{epoch}.{shop.clock():.6f}.{count}" for count in itertools.count())
         self._subscription: Subscription | None = None
+        self._receiving: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
         self.fenced = asyncio.Event()
@@ -93,16 +94,15 @@ class Partition:
         self._subscription = await shop.bus.subscribe(
             wire.partition_queue(self.number).name, prefetch=shop.prefetch
         )
-        self._tasks = [
-            asyncio.create_task(self._receive(self._subscription)),
-            asyncio.create_task(self._work()),
-        ]
+        self._receiving = asyncio.create_task(self._receive(self._subscription))
+        self._tasks = [self._receiving, asyncio.create_task(self._work())]
         self._reconciler.start()
 
     async def stop(self, *, grace: float = 0.0) -> None:
         """Stop. With ``grace`` seconds, steps that are at work here may end, and the outbox is emptied."""
         self._draining = True
-        self._inbox.close()
+        if self._receiving is not None:
+            self._receiving.cancel()  # what came and is not in the inbox yet is the next owner's
         if self._subscription is not None:
             await self._subscription.close()
         await self._timers.stop()
