@@ -41,9 +41,9 @@ from orchestrator.happenings import (
     StepFinished,
     TimerFired,
 )
-from orchestrator.inbox import refusal
 from orchestrator.journal import Change, Commit, Post
 from orchestrator.nodes import Step
+from orchestrator.refusal import refusal
 from orchestrator.run import Run
 from orchestrator.turn import Decision, Rules
 

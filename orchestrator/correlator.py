@@ -15,17 +15,15 @@ from contracts.envelope import Event
 from contracts.errors import (
     BusError,
     ContractError,
-    ContractViolation,
-    ForgedMessage,
     MalformedMessage,
     StoreError,
-    UnknownContract,
 )
 from orchestrator import wire
 from orchestrator.catalog import Catalog
 from orchestrator.flow import run_id_of
+from orchestrator.refusal import NotUpcast, refusal
 from store.database import Database
-from store.quarantine import hold, quarantined
+from store.quarantine import hold
 
 __all__ = ["Correlator", "event_queues"]
 
@@ -42,10 +40,6 @@ def event_queues(catalog: Catalog) -> list[Queue]:
     if not awaited:
         return []
     return [Queue(_QUEUE, tuple(Binding(EVENTS, type) for type in sorted(awaited)))]
-
-
-class NotUpcast(ContractError):
-    """Raised when an event can't be carried over to the major that a flow reads."""
 
 
 class Correlator:
@@ -122,7 +116,9 @@ class Correlator:
                 if trouble is not None:
                     raise trouble
             except ContractError as error:
-                refused.append(self._refusal(delivery, event, error))
+                log.warning("event_quarantined", message=delivery.message.id, error=str(error))
+                workspace = event.workspace if event else ""
+                refused.append(refusal(delivery, error, self._clock(), workspace=workspace))
         if refused:
             reached("orchestrator.correlator.refuse.before")
             await self._database.write(lambda connection: hold(connection, refused))
@@ -166,24 +162,3 @@ class Correlator:
             except Exception as error:  # an upcaster is a user's code: what it raises is this event's trouble
                 trouble = NotUpcast(f"from {event.type} to {target}: {type(error).__name__}: {error}")
         return found, trouble
-
-    def _refusal(self, delivery: Delivery, event: Event | None, error: ContractError) -> dict[str, Any]:
-        reasons = {
-            UnknownContract: "unknown-contract",
-            ContractViolation: "off-contract",
-            NotUpcast: "not-upcast",
-        }
-        message = delivery.message
-        log.warning("event_quarantined", message=message.id, error=str(error))
-        return quarantined(
-            queue=delivery.queue,
-            reason=error.code if isinstance(error, ForgedMessage) else reasons.get(type(error), "malformed"),
-            detail=str(error),
-            workspace=event.workspace if event else "",
-            message_id=message.id,
-            content_type=message.content_type,
-            headers=message.headers,
-            body=message.body,
-            at=self._clock(),
-            redelivered=delivery.deliveries > 0,
-        )

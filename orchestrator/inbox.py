@@ -10,13 +10,13 @@ from typing import Any
 
 from bus.envelope import event_of
 from bus.port import Delivery
-from contracts.errors import ContractError, ForgedMessage
+from contracts.errors import ContractError
 from contracts.record import record
 from orchestrator import wire
 from orchestrator.happenings import Happening, StartRequested
-from store.quarantine import quarantined
+from orchestrator.refusal import refusal
 
-__all__ = ["Arrival", "Inbox", "arrivals_of", "refusal"]
+__all__ = ["Arrival", "Inbox", "arrivals_of"]
 
 _FLUSH = 0.5  # seconds until confirmed outbox rows are deleted when nothing else is committed
 
@@ -66,23 +66,6 @@ def arrivals_of(delivery: Delivery, partition: int) -> list[Arrival]:
         Arrival(run_id, happening, delivery, shared=end > 0, last=index == end)
         for index, (run_id, happening) in enumerate(happened)
     ]
-
-
-def refusal(delivery: Delivery, error: ContractError, now: float, *, workspace: str) -> dict[str, Any]:
-    """The row of ``quarantine`` of what a partition does not take."""
-    message = delivery.message
-    return quarantined(
-        queue=delivery.queue,
-        reason=error.code if isinstance(error, ForgedMessage) else "malformed",
-        detail=str(error),
-        workspace=workspace,
-        message_id=message.id,
-        content_type=message.content_type,
-        headers=message.headers,
-        body=message.body,
-        at=now,
-        redelivered=delivery.deliveries > 0,
-    )
 
 
 class Inbox:

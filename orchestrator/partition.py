@@ -25,10 +25,11 @@ from orchestrator.happenings import (
     TimerFired,
     mark_of,
 )
-from orchestrator.inbox import Arrival, Inbox, refusal
+from orchestrator.inbox import Arrival, Inbox
 from orchestrator.instead import instead_of
 from orchestrator.journal import Commit, Knowledge, Question
 from orchestrator.reconciler import Reconciler
+from orchestrator.refusal import refusal
 from orchestrator.relay import Relay
 from orchestrator.room import forget
 from orchestrator.run import Run
@@ -218,12 +219,8 @@ class Partition:
     async def _turn(self, arrivals: Sequence[Arrival], published: Sequence[int], share: Share) -> None:
         commit = Commit(self.number, self.epoch, next(self._commits))
         commit.published.extend(published)
-        happenings: list[tuple[Arrival, str, Happening]] = []
-        for arrival in arrivals:
-            if arrival.happening is None:
-                commit.refused.append(arrival.refused(self._shop.clock()))
-            else:
-                happenings.append((arrival, arrival.run_id, arrival.happening))
+        commit.refused += [one.refused(self._shop.clock()) for one in arrivals if one.happening is None]
+        happenings = [(one, one.run_id, one.happening) for one in arrivals if one.happening is not None]
         batch, taken = await self._prepare(commit, happenings)
         try:
             later = self._decide(batch, happenings, taken)
