@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -10,9 +10,18 @@ import orjson
 from contracts.envelope import Event, derive_id
 from orchestrator.happenings import StartRequested
 
-__all__ = ["SOURCE", "START", "STARTS", "read_start", "read_starts", "start_event", "start_events", "written"]
+__all__ = [
+    "SOURCE",
+    "STARTS",
+    "parts_of",
+    "read_start",
+    "read_starts",
+    "start_event",
+    "starts_event",
+    "written",
+]
 
-START = "antiphon.start.v1"
+_START = "antiphon.start.v1"
 STARTS = "antiphon.starts.v1"
 
 SOURCE = "/antiphon/orchestrator"
@@ -25,7 +34,7 @@ def start_event(asked: StartRequested, at: float) -> Event:
     """A start by itself. The event's id is the start's, so that a repeat is the same start."""
     extensions = {"answerto": asked.answer_to, "traceparent": asked.traceparent}
     return Event.create(
-        START,
+        _START,
         _data_of(asked),
         id=asked.message_id,
         source=SOURCE,
@@ -49,26 +58,30 @@ def written(asked: StartRequested) -> bytes:
     return orjson.dumps(_data_of(asked) | said)
 
 
-def start_events(
-    asked: Sequence[StartRequested], texts: Sequence[bytes], at: float
-) -> list[tuple[Event, int]]:
-    """Starts of one workspace and partition in as few events as may be, in their order.
-
-    ``texts``: each as ``written``. With each event how many of them it holds: up to 64, or 256 KiB. One alone
-    is as ``start_event`` makes it.
-    """
-    made: list[tuple[Event, int]] = []
+def parts_of(texts: Sequence[bytes]) -> Iterator[slice]:
+    """Which starts, ``written`` as in ``texts``, share an event: up to 64, or 256 KiB, in their order."""
     begin = size = 0
-    for end in range(1, len(asked) + 1):
-        size += len(texts[end - 1])
-        full = end == len(asked) or end - begin == _MOST or size + len(texts[end]) > _MOST_BYTES
-        if not full:
-            continue
-        alone = end - begin == 1
-        event = start_event(asked[begin], at) if alone else _event(asked[begin:end], texts[begin:end], at)
-        made.append((event, end - begin))
-        begin, size = end, 0
-    return made
+    for at, text in enumerate(texts):
+        if at > begin and (at - begin == _MOST or size + len(text) > _MOST_BYTES):
+            yield slice(begin, at)
+            begin, size = at, 0
+        size += len(text)
+    if begin < len(texts):
+        yield slice(begin, len(texts))
+
+
+def starts_event(asked: Sequence[StartRequested], texts: Sequence[bytes], at: float) -> Event:
+    """Starts of one workspace and partition in one event; one alone is as ``start_event`` makes it."""
+    if len(asked) == 1:
+        return start_event(asked[0], at)
+    return Event.create(
+        STARTS,
+        {"starts": [orjson.Fragment(text) for text in texts]},
+        id=derive_id("starts", *(each.message_id for each in asked)),
+        source=SOURCE,
+        at=at,
+        workspace=asked[0].workspace,
+    )
 
 
 def read_start(event: Event, partition: int) -> StartRequested:
@@ -101,17 +114,6 @@ def read_starts(event: Event, partition: int) -> list[StartRequested]:
         )
         for data in event.data["starts"]
     ]
-
-
-def _event(asked: Sequence[StartRequested], texts: Sequence[bytes], at: float) -> Event:
-    return Event.create(
-        STARTS,
-        {"starts": [orjson.Fragment(each) for each in texts]},
-        id=derive_id("starts", *(each.message_id for each in asked)),
-        source=SOURCE,
-        at=at,
-        workspace=asked[0].workspace,
-    )
 
 
 def _data_of(asked: StartRequested) -> dict[str, Any]:

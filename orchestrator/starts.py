@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
-from itertools import islice
 
 from bus.port import Bus, Outgoing
 from contracts.crash import reached
 from orchestrator import wire
 from orchestrator.happenings import StartRequested
-from orchestrator.start_messages import start_events, written
+from orchestrator.start_messages import parts_of, starts_event, written
 
 __all__ = ["Starts"]
 
@@ -53,14 +52,13 @@ class Starts:
             if not waiting:
                 continue
             asked, texts, confirmed = zip(*waiting, strict=True)
-            waits = iter(confirmed)
-            for event, count in start_events(asked, texts, self._clock()):
-                out = wire.to_partition(partition, event)
-                task = asyncio.create_task(self._publish(out, list(islice(waits, count))))
+            for part in parts_of(texts):
+                out = wire.to_partition(partition, starts_event(asked[part], texts[part], self._clock()))
+                task = asyncio.create_task(self._publish(out, confirmed[part]))
                 self._sending.add(task)
                 task.add_done_callback(self._sending.discard)
 
-    async def _publish(self, out: Outgoing, confirmed: list[asyncio.Future[None]]) -> None:
+    async def _publish(self, out: Outgoing, confirmed: Sequence[asyncio.Future[None]]) -> None:
         try:
             reached("orchestrator.starts.publish.before")
             await self._bus.publish(out)

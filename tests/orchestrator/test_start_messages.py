@@ -15,7 +15,7 @@ from contracts.envelope import Event
 from contracts.errors import BusUnavailable, MalformedMessage, PublishFailed
 from orchestrator import wire
 from orchestrator.happenings import StartRequested
-from orchestrator.start_messages import start_events, written
+from orchestrator.start_messages import parts_of, starts_event, written
 from orchestrator.starts import Starts
 
 KIB = 1024
@@ -40,7 +40,9 @@ def asked(number: int = 0, **changes: Any) -> StartRequested:
 
 def events_of(starts: list[StartRequested], at: float = 1.0) -> list[tuple[Event, int]]:
     """The events that hold them."""
-    return start_events(starts, [written(one) for one in starts], at)
+    texts = [written(one) for one in starts]
+    parts = [(starts[part], texts[part]) for part in parts_of(texts)]
+    return [(starts_event(some, said, at), len(some)) for some, said in parts]
 
 
 def read(out: Outgoing) -> list[StartRequested]:
@@ -50,7 +52,6 @@ def read(out: Outgoing) -> list[StartRequested]:
     return [asked for _, asked in read if isinstance(asked, StartRequested)]
 
 
-_text = st.text(max_size=8)
 _maybe = st.none() | st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40)
 _starts = st.lists(
     st.builds(
