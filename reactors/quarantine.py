@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -29,7 +31,8 @@ class Quarantine:
 
         ``redelivered``: its queue had handed it out before.
         """
-        row = quarantined(
+        row = partial(
+            quarantined,
             queue=queue,
             reason=refused.reason,
             detail=refused.detail,
@@ -51,7 +54,7 @@ class Quarantine:
             detail=refused.detail[:400],
         )
 
-    def _put_all(self, conn: Connection, rows: list[dict[str, Any]]) -> list[None]:
+    def _put_all(self, conn: Connection, rows: list[Callable[..., dict[str, Any]]]) -> list[None]:
         now = float(conn.execute(select(self._now)).scalar_one())
-        hold(conn, [{**row, "received_at": now} for row in rows])
+        hold(conn, [row(at=now) for row in rows])
         return [None] * len(rows)

@@ -29,7 +29,7 @@ def quarantined(
     content_type: str,
     headers: Mapping[str, object],
     body: bytes,
-    at: float = 0.0,
+    at: float,
     redelivered: bool = False,
 ) -> dict[str, Any]:
     """A row of ``quarantine``. The same message refused twice for the same reason is one row.
