@@ -87,6 +87,26 @@ async def test_no_forgery_is_handled_on_any_queue(amqp: str, tmp_path: Path) -> 
         assert await house.quarantined() == sorted(expected)
 
 
+async def test_starts_that_share_a_message_are_signed_like_any(amqp: str, tmp_path: Path) -> None:
+    """A gateway's key may say them, and each becomes a run; changed on the way, none of them does."""
+    async with SignedHouse(tmp_path, amqp, "strict").at_work() as house:
+        ids = [f"t-{number}" for number in range(1, 5)]
+        await asyncio.gather(
+            *(house.client.start("acme", "trip", {"id": id}, start_id=f"start-{id}") for id in ids)
+        )
+        shared = [one.message for one in house.tapped["partition.0"] if b'{"starts":' in one.message.body]
+        assert shared
+        for id in ids:
+            await house.over(id)
+        await until(lambda: sorted(house.seen.booked) == ids, "all of them to be heard of")
+        assert await house.ended() == ids
+        assert await house.quarantined() == []
+        forged = replace(shared[0], body=shared[0].body.replace(b"t-", b"u-"))
+        await house.put(forged, *WAYS["partition.0"])
+        assert await house.until_quarantined(1) == [("partition.0", "bad-signature")]
+        assert await house.ended() == ids
+
+
 async def test_a_replay_of_the_very_same_message_changes_nothing(amqp: str, tmp_path: Path) -> None:
     """Its signature holds; the inbox knows its source and id."""
     async with SignedHouse(tmp_path, amqp, "strict").at_work() as house:
