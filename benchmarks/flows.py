@@ -51,7 +51,7 @@ def run(bench: Bench) -> None:
     count, at_once = (200, 50) if bench.options.short else (2_000, 100)
     services = bench.services
     ours(bench, "antiphon", "apart", count, at_once)
-    # What a partition costs: each store with as many as the other has.
+    # What a partition costs.
     for number in ("2", "4", "16"):
         side = f"antiphon, {number} partitions, postgres"
         on_services(bench, side, "apart", count, at_once, ANTIPHON_PARTITIONS=number)
