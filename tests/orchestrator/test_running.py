@@ -212,7 +212,12 @@ async def test_a_run_is_paused_resumed_cancelled(house: House) -> None:
         began.append(ctx.run_key)
         await gates[ctx.run_key].wait()
 
-    made = flow(undoable("a"), step(slow, compensate=here("u").run), here("b"))
+    asked_twice = asyncio.Event()
+
+    async def undo(ctx: StepContext) -> None:
+        await asked_twice.wait()  # else the run may have ended before it is cancelled a second time
+
+    made = flow(undoable("a"), step(slow, compensate=undo), here("b"))
     await house.orchestrate(made)
     client = await house.client(made)
     ids = {key: (await house.start(made, key)).run_id for key in gates}
@@ -227,6 +232,7 @@ async def test_a_run_is_paused_resumed_cancelled(house: House) -> None:
 
     await client.cancel(WORKSPACE, ids["c"], reason="changed my mind", actor="ann")
     await client.cancel(WORKSPACE, ids["c"], reason="really", actor="ann")
+    asked_twice.set()
     run = await house.until(ids["c"], "cancelled")
     assert orjson.loads(run["error"])["message"] == "changed my mind"
     undone = [f["node"] for f in await house.history(ids["c"]) if f["type"] == "compensation_completed"]
