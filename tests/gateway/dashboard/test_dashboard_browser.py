@@ -274,6 +274,7 @@ async def test_pages_work_without_a_script(browser: Browser, scene: Scene) -> No
         await page.get_by_role("link", name="Cancel").first.click()
         await page.get_by_label("Reason").fill("no scripts here")
         await page.get_by_role("button", name="Cancel the run").click()
+        await page.wait_for_url("**/ui/stories/*")  # a page that is on its way can't be loaded again
         await scene.until_run(run, status="cancelled")
         await page.reload()
         await expect(page.locator("main .badge").first).to_have_text("cancelled")
