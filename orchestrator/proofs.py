@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import structlog
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, literal, select, tuple_
 
 from contracts.crash import reached
 from orchestrator.doubts import Child, QuietRun
@@ -15,9 +15,12 @@ from store import tables
 from store.bulk import insert_rows
 from store.database import Database
 
-__all__ = ["Findings", "Proofs"]
+__all__ = ["Findings", "Place", "Proofs"]
 
 log = structlog.get_logger(__name__)
+
+Place = tuple[float, str]  # among the open runs of a partition: when one was created, and its id
+_FIRST: Place = (0.0, "")
 
 
 @dataclass(slots=True)
@@ -40,10 +43,13 @@ class Proofs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def page(self, partition: int, *, after: str, before: float, most: int) -> list[QuietRun]:
-        """Open runs behind the id ``after`` that nothing has happened to since ``before``, by id.
+    async def page(
+        self, partition: int, *, after: Place | None, before: float, most: int
+    ) -> tuple[list[QuietRun], Place | None]:
+        """Open runs behind a place that nothing has happened to since ``before``, the oldest first.
 
-        With all that a proof needs, in three queries at the most.
+        With all that a proof needs, in three queries at the most; and the place to go on from, None at the
+        end.
         """
         return await self._database.read(lambda connection: _page(connection, partition, after, before, most))
 
@@ -77,7 +83,9 @@ class Proofs:
         reached("orchestrator.proofs.keep.after")
 
 
-def _page(connection: Connection, partition: int, after: str, before: float, most: int) -> list[QuietRun]:
+def _page(
+    connection: Connection, partition: int, after: Place | None, before: float, most: int
+) -> tuple[list[QuietRun], Place | None]:
     columns = tables.runs.c
     query = (
         select(
@@ -86,12 +94,14 @@ def _page(connection: Connection, partition: int, after: str, before: float, mos
             columns.flow,
             columns.version,
             columns.key,
+            columns.created_at,
             columns.updated_at,
             columns.state,
         )
         .where(columns.partition == partition, columns.ended_at.is_(None))
-        .where(columns.id > after, columns.updated_at < before)
-        .order_by(columns.id)
+        .where(tuple_(columns.created_at, columns.id) > tuple_(*map(literal, after or _FIRST)))
+        .where(columns.updated_at < before)
+        .order_by(columns.created_at, columns.id)
         .limit(most)
     )
     rows = connection.execute(query).all()
@@ -99,7 +109,7 @@ def _page(connection: Connection, partition: int, after: str, before: float, mos
     waited_for = {child for state in states.values() for child in _children(state)}
     timers = _timers(connection, list(states))
     children = _found(connection, sorted(waited_for))
-    return [
+    page = [
         QuietRun(
             row.id,
             row.workspace,
@@ -115,6 +125,7 @@ def _page(connection: Connection, partition: int, after: str, before: float, mos
         )
         for row, state in ((row, states[row.id]) for row in rows)
     ]
+    return page, (rows[-1].created_at, rows[-1].id) if len(rows) == most else None
 
 
 def _state(run_id: str, text: str) -> dict[str, Any]:

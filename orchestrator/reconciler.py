@@ -16,7 +16,7 @@ from contracts.errors import StoreError
 from orchestrator.doubts import Doubt, QuietRun, doubts_about, repair_of
 from orchestrator.facts import Fact
 from orchestrator.happenings import Happening
-from orchestrator.proofs import Findings, Proofs
+from orchestrator.proofs import Findings, Place, Proofs
 
 __all__ = ["Reconciler"]
 
@@ -92,7 +92,8 @@ class Reconciler:
             )
 
     async def _run(self) -> None:
-        after, began = "", False
+        after: Place | None = None
+        began = False
         while True:
             await asyncio.sleep(self._every)
             try:
@@ -104,22 +105,22 @@ class Reconciler:
                 log.warning("not_reconciled", partition=self._partition, error=str(error))
             except Exception:  # whatever it is, it must not end the proof: begin anew
                 log.exception("not_reconciled", partition=self._partition)
-                after = ""
+                after = None
 
-    async def look(self, after: str = "") -> str:
-        """Look at one page behind a run's id; the id to go on from, empty at the end. Raises StoreError."""
+    async def look(self, after: Place | None = None) -> Place | None:
+        """Look at one page; the place to go on from, None at the end. Raises StoreError."""
         now = self._clock()
         before = now - self._quiet
-        if not after:
+        if after is None:
             self._findings, self._seen = Findings(), set()
-        page = await self._proofs.page(self._partition, after=after, before=before, most=_PAGE)
+        page, behind = await self._proofs.page(self._partition, after=after, before=before, most=_PAGE)
         for run in page:
             self._prove(run, before, now)
-        if len(page) == _PAGE:
-            return page[-1].id
+        if behind is not None:
+            return behind
         self._tried = {key: tried for key, tried in self._tried.items() if key in self._seen}
         await self._tell(now)
-        return ""
+        return None
 
     def _prove(self, run: QuietRun, before: float, now: float) -> None:
         try:

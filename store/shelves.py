@@ -70,7 +70,7 @@ class Runs:
     def _old(self, before: float) -> list[ColumnElement[bool]]:
         runs, parent = tables.runs.c, tables.runs.alias("parent")
         waited_for = exists().where(parent.c.id == runs.parent, parent.c.ended_at.is_(None))
-        # In the order of the index runs_partition_open, which serves this.
+        # In the order of the index runs_partition_ended, which serves this.
         return [runs.partition == self.partition, runs.ended_at < before, not_(waited_for)]
 
 

@@ -101,13 +101,23 @@ runs = Table(
         sqlite_where=text("correlation <> id"),
         postgresql_where=text("correlation <> id"),
     ),
-    Index("runs_partition_busy", "partition", "busy"),
-    Index(  # what the reconciler pages through; ended runs, most of all, cost it nothing
+    Index(
+        "runs_partition_busy", "partition", sqlite_where=text("busy = 1"), postgresql_where=text("busy = 1")
+    ),
+    Index(  # what the reconciler pages through; by age, so that new runs share its pages (decision 0031)
         "runs_partition_open",
         "partition",
+        "created_at",
         "id",
         sqlite_where=text("ended_at IS NULL"),
         postgresql_where=text("ended_at IS NULL"),
+    ),
+    Index(  # what retention takes the oldest of
+        "runs_partition_ended",
+        "partition",
+        "ended_at",
+        sqlite_where=text("ended_at IS NOT NULL"),
+        postgresql_where=text("ended_at IS NOT NULL"),
     ),
 )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 
 from gateway.keys import create_key, list_keys, revoke_key
 from gateway.queries.audit import list_audit
@@ -36,6 +36,7 @@ from store import tables
 from store.audit import append_audit
 from store.database import Database
 from tests.gateway.seeding import NOW, OURS, THEIRS, fact, held, letter, put, reaction, run
+from tests.plans import plans
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -106,22 +107,6 @@ async def thousands(database: Database) -> None:
     facts = [fact(id, seq, created_at=NOW + at) for at, id in enumerate(ids) for seq in (1, 2)]
     await put(database, tables.history, *facts)
     await database.write(lambda conn: conn.exec_driver_sql("ANALYZE") and None)
-
-
-def plans(conn: Connection, of: str, ask: Callable[[Connection], Any]) -> list[str]:
-    """How the statements of ``ask`` that read a table are carried out."""
-    asked: list[tuple[str, Any]] = []
-
-    def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
-        if f"FROM {of}" in statement or f"JOIN {of}" in statement:
-            asked.append((statement, parameters))
-
-    event.listen(conn, "before_cursor_execute", note)
-    assert ask(conn)
-    event.remove(conn, "before_cursor_execute", note)
-    explain = "EXPLAIN" if conn.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
-    rows = [conn.exec_driver_sql(f"{explain} {sql}", values).all() for sql, values in asked]
-    return ["\n".join(str(row[-1]) for row in plan) for plan in rows]
 
 
 @pytest.mark.parametrize("ask", [list_facts, read_story])

@@ -21,10 +21,11 @@ from orchestrator.leases import make_partitions
 from orchestrator.run import Run
 from orchestrator.turn import Decision
 from store import tables
-from store.bulk import Together
+from store.bulk import Together, insert_rows
 from store.database import Database
 from tests.orchestrator.flows import trip
-from tests.orchestrator.pretending import asked, rules
+from tests.orchestrator.pretending import asked, row_of, rules
+from tests.plans import Explained
 
 EPOCH = 7
 
@@ -68,6 +69,17 @@ async def test_what_is_committed_is_read_back_as_it_was(database: Database, jour
     assert await journal.timers(0, 99.0) == [(decision.run.id, "quote", 12.5)]
     assert await journal.timers(0, 12.0) == []
     assert [run.id for run in await journal.busy(0)] == [decision.run.id]
+
+
+async def test_who_takes_over_finds_the_busy_runs_by_an_index(database: Database, journal: Journal) -> None:
+    """Of those alone, however many others there are."""
+    rows = [row_of(started(f"k{number}").run) | {"busy": int(number == 7)} for number in range(2_000)]
+    await database.write(lambda connection: insert_rows(connection, tables.runs, rows))
+    await database.write(lambda connection: connection.exec_driver_sql("ANALYZE") and None)
+    explained: Any = Explained(database, "runs")
+    plans: list[Any] = list(await Journal(explained).busy(0))
+    assert len(plans) == 1
+    assert "runs_partition_busy" in plans[0], plans
 
 
 async def test_an_owner_that_has_lost_its_lease_can_t_commit(database: Database, journal: Journal) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from contracts.errors import ArchiveFailed
 from store.archive import Archive
 from store.database import Database
 from store.retention import KEYS_KEPT, Retention
+from store.shelves import Runs
+from tests.plans import plans
 from tests.store.old_rows import (
     DAY,
     NOW,
@@ -170,6 +173,22 @@ async def test_a_run_with_much_history_goes_alone(store: Database, tmp_path: Pat
     swept = await retention_of(store, archive_in(tmp_path)).sweep(WEEK)
     assert swept.purged["run"] == 4
     assert len([path for path in swept.files if path.name.startswith("run-")]) >= 3
+
+
+async def test_the_oldest_are_found_by_an_index(store: Database) -> None:
+    """However many runs have ended, a batch costs what it takes out."""
+    old = [run(f"r{number}", ended=NOW - number * DAY) for number in range(2_000)]
+    await put(store, "runs", *old)
+    await store.write(lambda conn: conn.exec_driver_sql("ANALYZE") and None)
+    shelf = Runs(0)
+    take = partial(shelf.take, before=NOW - WEEK, most=5)
+    batch = await store.read(take)
+    ended = [row["ended_at"] for row in old if row["partition"] == 0 and row["ended_at"] < NOW - WEEK]
+    assert [key[3] for key in batch.keys] == sorted(ended)[:5]
+    (how,) = await store.read(lambda conn: plans(conn, "runs", lambda conn: take(conn).keys))
+    assert "runs_partition_ended" in how, how
+    assert "Sort" not in how, how
+    assert "TEMP B-TREE" not in how, how
 
 
 async def test_it_rests_between_batches(store: Database, tmp_path: Path) -> None:
