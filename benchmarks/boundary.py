@@ -11,7 +11,8 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ import orjson
 from bus.envelope import publication
 from bus.port import EVENTS, Bus, Delivery, Outgoing
 from bus.signed import SignedBus, Signing
+from bus.signer import Signer
 from contracts.envelope import Event
-from contracts.keyring import Key, Keyring, Rights, SigningKey
+from contracts.keyring import ALGORITHMS, Key, Keyring, Rights, SigningKey
 from contracts.registry import Registry
 from reactors.intake import Accepted, Intake
 
@@ -112,13 +114,33 @@ def event() -> Event:
     )
 
 
-def _boundary(key: SigningKey) -> tuple[SignedBus, Delivery, Outgoing]:
+def _bus(key: SigningKey) -> SignedBus:
     nowhere: Any = _Nowhere()
     inner: Bus = nowhere
-    bus = SignedBus(inner, Signing("strict", _Ring(key), lambda: key, 86_400.0))
-    out = publication(event())
-    signed = bus.sign(out)
-    return bus, Delivery(signed.message, "reactor.notify", EVENTS, TYPE, 0, None), out
+    return SignedBus(inner, Signing("strict", _Ring(key), lambda: key, 86_400.0))
+
+
+def _delivery(signed: Outgoing) -> Delivery:
+    return Delivery(signed.message, "reactor.notify", EVENTS, TYPE, 0, None)
+
+
+def _boundary(key: SigningKey) -> tuple[SignedBus, Delivery, Outgoing]:
+    bus, out = _bus(key), publication(event())
+    return bus, _delivery(bus.sign(out)), out
+
+
+def _together(key: SigningKey, number: int) -> Callable[[], bool]:
+    """Verifies, one at each call, what was signed together, each time as somebody who has seen none of it."""
+    signer = Signer(_Ring(key), permit=None, clock=time.time)
+    deliveries = list(map(_delivery, signer.sign([publication(event())] * number, key)))
+
+    def endless() -> Iterator[bool]:
+        while True:
+            bus = _bus(key)
+            for delivery in deliveries:
+                yield bus.verified(delivery).refusal is None
+
+    return partial(next, endless())
 
 
 def cases() -> dict[str, Callable[[], object]]:
@@ -128,8 +150,8 @@ def cases() -> dict[str, Callable[[], object]]:
     bare = jsonschema_rs.validator_for(SCHEMA)
     compiled = jsonschema.Draft202012Validator(SCHEMA)
     intake = Intake(registry, default_workspace=None)
-    ed25519 = _boundary(SigningKey("ride/1", "ed25519", bytes(range(32))))
-    hmac = _boundary(SigningKey("ride/1", "hmac-sha256", bytes(range(32))))
+    keys = [SigningKey("ride/1", algorithm, bytes(range(32))) for algorithm in ALGORITHMS]
+    ed25519, hmac = map(_boundary, keys)
 
     def whole(bus: SignedBus, delivery: Delivery) -> None:
         admitted = intake.admit(bus.verified(delivery), (TYPE,))
@@ -143,6 +165,7 @@ def cases() -> dict[str, Callable[[], object]]:
         "sign: ed25519": lambda: ed25519[0].sign(ed25519[2]),
         "sign: hmac-sha256": lambda: hmac[0].sign(hmac[2]),
         "verify: ed25519": lambda: ed25519[0].verified(ed25519[1]),
+        "verify: ed25519, of 32 signed together": _together(keys[0], 32),
         "verify: hmac-sha256": lambda: hmac[0].verified(hmac[1]),
         "decode and validate, unsigned": lambda: intake.admit(ed25519[1], (TYPE,)),
         "verify, decode, validate: ed25519": lambda: whole(*ed25519[:2]),

@@ -13,9 +13,9 @@ import structlog
 from bus.dead import DEAD_DELIVERIES, DEAD_EXCHANGE, DEAD_QUEUE, DEAD_ROUTING_KEY
 from bus.port import Bus, Delivery, Message, Outgoing, Queue, QueueStats, Subscription
 from bus.routing import misrouted
+from bus.signer import Signer
 from contracts.errors import (
     BusUnavailable,
-    ConfigurationError,
     ContractError,
     ForgedMessage,
     MalformedMessage,
@@ -28,7 +28,6 @@ from contracts.signing import (
     Keys,
     Sealed,
     Verifier,
-    signed,
 )
 
 __all__ = ["Mode", "SignedBus", "Signing"]
@@ -66,8 +65,9 @@ class SignedBus:
         self.refused: Counter[str] = Counter()
         self._inner = inner
         self._signing = signing
-        self._clock = clock
         self._verifier = Verifier(signing.keys, misrouted=misrouted, freshness=signing.freshness, clock=clock)
+        permit = self._verifier.permit if signing.mode == "strict" else None
+        self._signer = Signer(signing.keys, permit=permit, clock=clock)
 
     async def start(self) -> None:
         """See ``bus.port.Bus``."""
@@ -83,11 +83,15 @@ class SignedBus:
 
     async def publish(self, *outgoing: Outgoing, timeout: float | None = None) -> None:
         """See ``bus.port.Bus``. Raises ForgedMessage when this process's key may not say that."""
-        if self._signing.mode == "strict" and self._signing.signing_key() is None:
+        key = self._signing.signing_key()
+        if key is not None:
+            await self._inner.publish(*await self._signer.sign_together(outgoing, key), timeout=timeout)
+        elif self._signing.mode == "strict":
             # Its key has expired or was revoked: unsigned it would only fill the quarantine of others.
             reason = "this process has no valid key to sign with; give it one: antiphon keys rotate"
             raise PublishFailed({index: BusUnavailable(reason) for index in range(len(outgoing))})
-        await self._inner.publish(*map(self.sign, outgoing), timeout=timeout)
+        else:
+            await self._inner.publish(*outgoing, timeout=timeout)
 
     async def subscribe(self, queue: str, *, prefetch: int) -> Subscription:
         """See ``bus.port.Bus``."""
@@ -112,20 +116,7 @@ class SignedBus:
         What nobody would take is refused here, where the mistake is, and not in the quarantine of others.
         """
         key = self._signing.signing_key()
-        if key is None:
-            return out
-        sealed = Sealed(
-            out.message.headers, out.message.body, out.message.content_type, out.exchange, out.routing_key
-        )
-        known = self._signing.keys.keyring().get(key.kid)
-        if known is None:
-            raise ConfigurationError(f"this process signs with {key.kid!r}, which is not in the keyring")
-        if self._signing.mode == "strict":
-            self._verifier.permit(known, sealed)
-        message = out.message
-        headers = signed(sealed, key, self._clock())
-        message = Message(message.id, message.body, message.content_type, headers)
-        return Outgoing(message, out.routing_key, out.exchange, out.delay, out.mandatory)
+        return out if key is None else self._signer.sign([out], key)[0]
 
     def verified(self, delivery: Delivery) -> Delivery:
         """The delivery with its refusal, if there is one, and with the way it came in its headers."""

@@ -1,36 +1,28 @@
 """Keys: who may say what. A keyring maps a key's id to what verifies it and to its rights.
 
-Ed25519 (RFC 8032) per service, so that a consumer can't forge a producer; HMAC-SHA256 (RFC 2104) where all
-who verify are one trust domain. The algorithm belongs to the key and is never read from a message.
+Ed25519 per service, so that a consumer can't forge a producer; HMAC-SHA256 where all who verify are one trust
+domain. The algorithm belongs to the key and is never read from a message.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import hmac
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Final, Literal
-
-import nacl.signing
-from nacl.exceptions import CryptoError
+from typing import Any
 
 from contracts.envelope import timestamp
 from contracts.errors import ConfigurationError
 from contracts.patterns import Patterns
+from contracts.signatures import ALGORITHMS, MOST_BYTES, SECRET_BYTES, Algorithm, checks, public_of, signs
 
 __all__ = ["ALGORITHMS", "Key", "Keyring", "Rights", "SigningKey", "kid_of"]
 
-Algorithm = Literal["ed25519", "hmac-sha256"]
-ALGORITHMS: Final[tuple[Algorithm, ...]] = ("ed25519", "hmac-sha256")
-
-_SECRET_BYTES = 32  # an Ed25519 seed, and as much for HMAC-SHA256 (RFC 2104 section 3)
 _SKEW = 60.0  # seconds by which clocks of two machines may differ
-_MOST_SIGNATURE = 100  # characters; an Ed25519 signature is 88 in base64
+_MOST_SIGNATURE = 4 * (MOST_BYTES + 2) // 3  # characters in base64
 _FORM = "1"
 _TIMES = ("not_before", "not_after", "signs_from", "revoked_at")
 
@@ -127,21 +119,7 @@ class Key:
     def _check(self) -> Callable[[bytes, bytes], bool]:
         if self.material is None:
             return lambda signature, statement: False
-        if self.algorithm == "hmac-sha256":
-            secret = self.material
-            return lambda signature, statement: hmac.compare_digest(
-                hmac.digest(secret, statement, hashlib.sha256), signature
-            )
-        public = nacl.signing.VerifyKey(self.material)
-
-        def check(signature: bytes, statement: bytes) -> bool:
-            try:
-                public.verify(statement, signature)
-            except CryptoError:  # also where it has not the length of a signature
-                return False
-            return True
-
-        return check
+        return checks(self.algorithm, self.material)
 
     def as_json(self) -> dict[str, Any]:
         """As the file of the keyring has it: never a secret."""
@@ -165,27 +143,27 @@ class SigningKey:
     secret: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
-        if len(self.secret) != _SECRET_BYTES:
+        if len(self.secret) != SECRET_BYTES:
             raise ConfigurationError(
-                f"the secret of key {self.kid!r} has {len(self.secret)} bytes, not {_SECRET_BYTES}"
+                f"the secret of key {self.kid!r} has {len(self.secret)} bytes, not {SECRET_BYTES}"
             )
 
-    def sign(self, statement: bytes) -> str:
-        """The signature over these bytes, in base64."""
-        return base64.b64encode(self._sign(statement)).decode()
+    @property
+    def shares(self) -> bool:
+        """Whether signing many statements together is cheaper, here and for those who verify."""
+        return self.algorithm == "ed25519"
+
+    def sign(self, *statements: bytes) -> list[str]:
+        """The signature over each of these, in base64."""
+        return [base64.b64encode(signature).decode() for signature in self._sign(statements)]
 
     def public(self) -> bytes:
         """What verifies: the public key, or the secret of an HMAC."""
-        if self.algorithm == "hmac-sha256":
-            return self.secret
-        return bytes(nacl.signing.SigningKey(self.secret).verify_key)
+        return public_of(self.algorithm, self.secret)
 
     @cached_property
-    def _sign(self) -> Callable[[bytes], bytes]:
-        if self.algorithm == "hmac-sha256":
-            return lambda statement: hmac.digest(self.secret, statement, hashlib.sha256)
-        private = nacl.signing.SigningKey(self.secret)
-        return lambda statement: private.sign(statement).signature
+    def _sign(self) -> Callable[[Sequence[bytes]], list[bytes]]:
+        return signs(self.algorithm, self.secret)
 
 
 class Keyring:
@@ -246,7 +224,7 @@ def _read_key(entry: Any, secrets: Mapping[str, bytes], where: str) -> Key:
         material = secrets.get(kid)
         if algorithm == "ed25519":
             material = base64.b64decode(entry["public"], validate=True)
-            nacl.signing.VerifyKey(material)
+            checks(algorithm, material)  # or it is no key
         return Key(
             kid,
             algorithm,

@@ -21,6 +21,7 @@ from contracts.envelope import BINARY_PREFIX, Event, is_structured, read_attribu
 from contracts.errors import ForgedMessage, MalformedMessage
 from contracts.keyring import Key, Keyring, SigningKey
 from contracts.record import record
+from contracts.signatures import pae
 
 __all__ = [
     "KID",
@@ -36,7 +37,7 @@ __all__ = [
     "Keys",
     "Sealed",
     "Verifier",
-    "pae",
+    "about_to_be_signed",
     "signed",
 ]
 
@@ -55,12 +56,6 @@ SIGNING_HEADERS = (KID, SIGNED_AT, SIGNATURE)
 ORIGIN_HEADERS = (ORIGIN_KID, ORIGIN_SIGNED_AT, ORIGIN_SIGNATURE, ORIGIN_EXCHANGE, ORIGIN_ROUTING_KEY)
 
 _AHEAD = 300.0  # seconds that a signer's clock may be ahead of ours
-
-
-def pae(payload_type: str, payload: bytes) -> bytes:
-    """DSSE's pre-authentication encoding of a payload and its type."""
-    kind = payload_type.encode()
-    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
 _LENGTH = struct.Struct(">Q").pack
@@ -145,7 +140,14 @@ class Keys(Protocol):
 
 
 def signed(sealed: Sealed, key: SigningKey, now: float) -> dict[str, str | int]:
-    """The headers with the signature of ``key``; ``now`` in seconds since the epoch.
+    """The headers with the signature of ``key``; see ``about_to_be_signed``."""
+    headers, statement = about_to_be_signed(sealed, key.kid, now)
+    (headers[SIGNATURE],) = key.sign(statement)
+    return headers
+
+
+def about_to_be_signed(sealed: Sealed, kid: str, now: float) -> tuple[dict[str, str | int], bytes]:
+    """The headers as the key ``kid`` signs them, and what is signed; ``now`` in seconds since the epoch.
 
     With an empty exchange it is a hop: the first signature is kept beside it. Raises MalformedMessage.
     """
@@ -157,11 +159,10 @@ def signed(sealed: Sealed, key: SigningKey, now: float) -> dict[str, str | int]:
     elif ORIGIN_KID not in headers and len(before) == len(SIGNING_HEADERS):
         for name, value in before.items():
             headers[name.replace(OURS, f"{OURS}origin-")] = value
-    headers[KID] = key.kid
+    headers[KID] = kid
     headers[SIGNED_AT] = str(int(now * 1000))
     fresh = Sealed(headers, sealed.body, sealed.content_type, sealed.exchange, sealed.routing_key)
-    headers[SIGNATURE] = key.sign(fresh.statement(sealed.attributes))
-    return headers
+    return headers, fresh.statement(sealed.attributes)
 
 
 class Verifier:

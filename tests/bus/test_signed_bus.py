@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import time
 from dataclasses import replace
 from typing import cast
@@ -59,7 +61,7 @@ def booked(id: str = "e-1", **changes: str) -> Outgoing:
 
 async def opened(bus: Bus) -> Subscription:
     await bus.declare(Queue(QUEUE, (Binding(EVENTS, TYPE),)))
-    return await bus.subscribe(QUEUE, prefetch=10)
+    return await bus.subscribe(QUEUE, prefetch=30)
 
 
 async def one(subscription: Subscription) -> Delivery:
@@ -82,6 +84,29 @@ async def test_a_signed_message_arrives_without_a_refusal_and_can_be_settled(bus
     buried = await one(dead)
     assert buried.refusal is None
     await dead.ack([buried])
+
+
+async def test_what_is_published_in_one_moment_shares_a_signature(bus: Bus) -> None:
+    """Whoever publishes it; what is wrong with one message is said to whoever publishes that one."""
+    rides, mail = over(bus, RIDES), over(bus, MAIL)
+    subscription = await opened(mail)
+    forged = [asyncio.create_task(rides.publish(booked("e-f", source="/payments")))]
+    good = [asyncio.create_task(rides.publish(booked(f"e-{n}"), booked(f"e-{n}b"))) for n in range(15)]
+    given_up = asyncio.create_task(rides.publish(booked("e-never")))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    await asyncio.gather(*good)
+    with pytest.raises(ForgedMessage):
+        await asyncio.gather(*forged)
+    with pytest.raises(asyncio.CancelledError):
+        await given_up
+    found = await gather(subscription, 30)
+    assert {d.message.id for d in found} == {f"e-{n}{more}" for n in range(15) for more in ("", "b")}
+    assert [d.refusal for d in found] == [None] * 30
+    assert len({base64.b64decode(str(d.message.headers[SIGNATURE]))[:64] for d in found}) == 1
+    await rides.publish(booked("e-later"))
+    (later,) = await gather(subscription, 1)
+    assert len(base64.b64decode(str(later.message.headers[SIGNATURE]))) == 64
 
 
 async def test_what_a_stranger_puts_on_the_bus_is_refused(bus: Bus) -> None:
