@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
+from collections.abc import Sequence
+from functools import partial
 
+import pytest
+from sqlalchemy import Connection
+
+import gateway.app
+from gateway.app import create_gateway
+from gateway.queries.runs import Run, get_runs
 from orchestrator.client import Client
 from tests.gateway.house import House, until
 
@@ -47,3 +55,27 @@ async def test_who_asks_for_a_run_that_has_ended_does_not_wait_for_its_end(
     assert (first.status_code, again.status_code) == (200, 200)
     assert again.json() == first.json()
     assert again.headers["preference-applied"] == "wait=15"
+
+
+async def test_ends_that_are_asked_for_together_are_few_queries(
+    working_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two hundred who wait for their results, and get each its own."""
+    asked: list[int] = []
+
+    def counted(conn: Connection, wanted: Sequence[tuple[str, str]]) -> list[Run | None]:
+        asked.append(len(wanted))
+        return get_runs(conn, wanted)
+
+    monkeypatch.setattr(gateway.app, "get_runs", counted)
+    orders = [{"order_id": f"o-{number}", "amount": number} for number in range(1, 21)]
+    headers = {"Prefer": "wait=15"}
+    app = create_gateway(working_house.platform)
+    async with working_house.client("admin", app=app) as client:
+        start = partial(client.post, "/flows/order/runs", headers=headers)
+        await asyncio.gather(*(start(json=order) for order in orders))
+        asked.clear()
+        again = await asyncio.gather(*(start(json=order) for order in orders * 10))
+    assert [answer.json()["result"] for answer in again] == [{"total": 2 * n} for n in range(1, 21)] * 10
+    assert sum(asked) == 200
+    assert len(asked) < 100

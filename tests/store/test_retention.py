@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import re
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any
 
 import orjson
 import pytest
+from sqlalchemy import Connection
 
 from contracts.errors import ArchiveFailed
 from store.archive import Archive
 from store.database import Database
 from store.retention import KEYS_KEPT, Retention
-from store.shelves import Runs
+from store.shelves import SHELVES, Runs, Shelf
 from tests.plans import plans
 from tests.store.old_rows import (
     DAY,
@@ -189,6 +191,30 @@ async def test_the_oldest_are_found_by_an_index(store: Database) -> None:
     assert "runs_partition_ended" in how, how
     assert "Sort" not in how, how
     assert "TEMP B-TREE" not in how, how
+
+
+@pytest.mark.parametrize("shelf", SHELVES, ids=lambda shelf: shelf.kind)
+async def test_what_no_run_needs_is_found_by_indexes(store: Database, shelf: Shelf) -> None:
+    """The oldest of a table, and for each of them the runs of its story: there is an index for both."""
+    await put(store, "runs", *(run(f"r{number}") for number in range(2_000)))
+    await put(store, "events", *(event(f"e{number}", f"s{number}") for number in range(2_000)))
+    await put(store, "reactions", *(reaction(f"e{number}", f"s{number}") for number in range(2_000)))
+    await put(
+        store, "dead_letters", *(letter(f"l{number}", f"s{number}", "redriven") for number in range(2_000))
+    )
+    early = {"partition": 0, "type": "t.v1", "data": "{}", "message_id": "m", "at": NOW - 10 * DAY}
+    await put(store, "early_events", *({**early, "run_id": f"never-{number}"} for number in range(2_000)))
+    await store.write(lambda conn: conn.exec_driver_sql("ANALYZE") and None)
+    take = partial(shelf.take, before=NOW - WEEK, most=5)
+
+    def how(conn: Connection) -> list[str]:
+        if conn.dialect.name == "postgresql":  # which reads a table of a few pages whole, whatever it has
+            for way in ("seqscan", "hashjoin", "mergejoin", "sort"):
+                conn.exec_driver_sql(f"SET LOCAL enable_{way} = off")
+        return plans(conn, shelf.table.name, lambda conn: take(conn).keys)
+
+    (found,) = await store.read(how)
+    assert not re.search("SCAN|Seq Scan|Sort|TEMP B-TREE", found), found
 
 
 async def test_it_rests_between_batches(store: Database, tmp_path: Path) -> None:
