@@ -27,7 +27,7 @@ def signed_bus(settings: Settings, bus: Bus, signs_as: str, *, alone: bool) -> B
     service = settings.signing_service or (DEVELOPMENT if alone else signs_as)
     folder = settings.keys_folder
     if alone and settings.keys_dir is None:
-        # HMAC: whoever verifies is this very process, and it costs a fiftieth of Ed25519.
+        # HMAC: whoever verifies is this very process, and it costs a twentieth of Ed25519.
         KeyMaker(folder).ensure(service, ROLES[DEVELOPMENT](service), hmac=True)
     keys = KeyFolder(folder, service, private=settings.signing_key_file)
     key = keys.signing_key()

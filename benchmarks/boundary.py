@@ -124,15 +124,19 @@ def _delivery(signed: Outgoing) -> Delivery:
     return Delivery(signed.message, "reactor.notify", EVENTS, TYPE, 0, None)
 
 
-def _boundary(key: SigningKey) -> tuple[SignedBus, Delivery, Outgoing]:
-    bus, out = _bus(key), publication(event())
-    return bus, _delivery(bus.sign(out)), out
+def _signing(key: SigningKey, number: int = 1) -> Callable[[], list[Outgoing]]:
+    signer, outgoing = Signer(_Ring(key), permit=None, clock=time.time), [publication(event())] * number
+    return lambda: signer.sign(outgoing, key)
+
+
+def _boundary(key: SigningKey) -> tuple[SignedBus, Delivery]:
+    (out,) = _signing(key)()
+    return _bus(key), _delivery(out)
 
 
 def _together(key: SigningKey, number: int) -> Callable[[], bool]:
     """Verifies, one at each call, what was signed together, each time as somebody who has seen none of it."""
-    signer = Signer(_Ring(key), permit=None, clock=time.time)
-    deliveries = list(map(_delivery, signer.sign([publication(event())] * number, key)))
+    deliveries = list(map(_delivery, _signing(key, number)()))
 
     def endless() -> Iterator[bool]:
         while True:
@@ -162,14 +166,14 @@ def cases() -> dict[str, Callable[[], object]]:
         "validate: bare jsonschema-rs": lambda: bare.is_valid(DATA),
         "validate: registry": lambda: registry.validate(TYPE, DATA),
         "validate: compiled jsonschema": lambda: compiled.is_valid(DATA),
-        "sign: ed25519": lambda: ed25519[0].sign(ed25519[2]),
-        "sign: hmac-sha256": lambda: hmac[0].sign(hmac[2]),
+        "sign: ed25519": _signing(keys[0]),
+        "sign: hmac-sha256": _signing(keys[1]),
         "verify: ed25519": lambda: ed25519[0].verified(ed25519[1]),
         "verify: ed25519, of 32 signed together": _together(keys[0], 32),
         "verify: hmac-sha256": lambda: hmac[0].verified(hmac[1]),
         "decode and validate, unsigned": lambda: intake.admit(ed25519[1], (TYPE,)),
-        "verify, decode, validate: ed25519": lambda: whole(*ed25519[:2]),
-        "verify, decode, validate: hmac-sha256": lambda: whole(*hmac[:2]),
+        "verify, decode, validate: ed25519": lambda: whole(*ed25519),
+        "verify, decode, validate: hmac-sha256": lambda: whole(*hmac),
     }
     for name, work in found.items():
         if work() is False:

@@ -110,14 +110,6 @@ class SignedBus:
         """See ``bus.port.Bus``."""
         return self._inner.state
 
-    def sign(self, out: Outgoing) -> Outgoing:
-        """The same with this process's signature. Raises ForgedMessage and ConfigurationError.
-
-        What nobody would take is refused here, where the mistake is, and not in the quarantine of others.
-        """
-        key = self._signing.signing_key()
-        return out if key is None else self._signer.sign([out], key)[0]
-
     def verified(self, delivery: Delivery) -> Delivery:
         """The delivery with its refusal, if there is one, and with the way it came in its headers."""
         message = delivery.message

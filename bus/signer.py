@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 
 from bus.port import Message, Outgoing
 from contracts.errors import ConfigurationError
@@ -48,18 +49,22 @@ class Signer:
         return _with(outgoing, headers, await signatures)
 
     def _answer(self, key: SigningKey) -> None:
-        asked = self._asked.pop(key)
-        signatures = iter(key.sign(*(statement for statements, _ in asked for statement in statements)))
+        asked = [(statements, answer) for statements, answer in self._asked.pop(key) if not answer.done()]
+        try:
+            signatures = iter(key.sign(*(one for statements, _ in asked for one in statements)))
+        except Exception as error:
+            for _, answer in asked:
+                answer.set_exception(copy(error))
+            return
         for statements, answer in asked:
-            its = [next(signatures) for _ in statements]
-            if not answer.done():  # nobody waits for it any more
-                answer.set_result(its)
+            answer.set_result([next(signatures) for _ in statements])
 
     def _prepared(self, outgoing: Sequence[Outgoing], key: SigningKey) -> tuple[list[Headers], list[bytes]]:
         known = self._keys.keyring().get(key.kid)
         if known is None:
             raise ConfigurationError(f"this process signs with {key.kid!r}, which is not in the keyring")
-        headers, statements, now = list[Headers](), list[bytes](), self._clock()
+        now = self._clock()
+        headers, statements = list[Headers](), list[bytes]()
         for out in outgoing:
             message = out.message
             sealed = Sealed(

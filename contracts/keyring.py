@@ -17,12 +17,20 @@ from typing import Any
 from contracts.envelope import timestamp
 from contracts.errors import ConfigurationError
 from contracts.patterns import Patterns
-from contracts.signatures import ALGORITHMS, MOST_BYTES, SECRET_BYTES, Algorithm, checks, public_of, signs
+from contracts.signatures import (
+    ALGORITHMS,
+    MOST_BYTES,
+    SECRET_BYTES,
+    Algorithm,
+    checker_of,
+    public_of,
+    signer_of,
+)
 
 __all__ = ["ALGORITHMS", "Key", "Keyring", "Rights", "SigningKey", "kid_of"]
 
 _SKEW = 60.0  # seconds by which clocks of two machines may differ
-_MOST_SIGNATURE = 4 * (MOST_BYTES + 2) // 3  # characters in base64
+_MOST_SIGNATURE = 4 * ((MOST_BYTES + 2) // 3)  # characters in base64
 _FORM = "1"
 _TIMES = ("not_before", "not_after", "signs_from", "revoked_at")
 
@@ -119,7 +127,7 @@ class Key:
     def _check(self) -> Callable[[bytes, bytes], bool]:
         if self.material is None:
             return lambda signature, statement: False
-        return checks(self.algorithm, self.material)
+        return checker_of(self.algorithm, self.material)
 
     def as_json(self) -> dict[str, Any]:
         """As the file of the keyring has it: never a secret."""
@@ -163,7 +171,7 @@ class SigningKey:
 
     @cached_property
     def _sign(self) -> Callable[[Sequence[bytes]], list[bytes]]:
-        return signs(self.algorithm, self.secret)
+        return signer_of(self.algorithm, self.secret)
 
 
 class Keyring:
@@ -224,7 +232,7 @@ def _read_key(entry: Any, secrets: Mapping[str, bytes], where: str) -> Key:
         material = secrets.get(kid)
         if algorithm == "ed25519":
             material = base64.b64decode(entry["public"], validate=True)
-            checks(algorithm, material)  # or it is no key
+            checker_of(algorithm, material)  # or it is no key
         return Key(
             kid,
             algorithm,

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from contracts.envelope import BINARY_PREFIX, Event, is_structured, read_attributes
 from contracts.errors import ForgedMessage, MalformedMessage
-from contracts.keyring import Key, Keyring, SigningKey
+from contracts.keyring import Key, Keyring
 from contracts.record import record
 from contracts.signatures import pae
 
@@ -38,7 +38,6 @@ __all__ = [
     "Sealed",
     "Verifier",
     "about_to_be_signed",
-    "signed",
 ]
 
 PAYLOAD_TYPE = "application/vnd.antiphon.message.v1"
@@ -137,13 +136,6 @@ class Keys(Protocol):
     def look_again(self) -> Keyring:
         """The keyring, read afresh if that was not just done: a key may be new."""
         ...
-
-
-def signed(sealed: Sealed, key: SigningKey, now: float) -> dict[str, str | int]:
-    """The headers with the signature of ``key``; see ``about_to_be_signed``."""
-    headers, statement = about_to_be_signed(sealed, key.kid, now)
-    (headers[SIGNATURE],) = key.sign(statement)
-    return headers
 
 
 def about_to_be_signed(sealed: Sealed, kid: str, now: float) -> tuple[dict[str, str | int], bytes]:

@@ -127,7 +127,7 @@ class Journal:
 
     async def busy(self, partition: int) -> list[Run]:
         """The runs whose work was in the hands of this partition's last owner."""
-        # In the words of the index: of a parameter, a database can't know that the index holds it.
+        # In the words of the index: a plan that PostgreSQL makes for any value can't use it for this one.
         query = select(tables.runs).where(tables.runs.c.partition == partition, text("busy = 1"))
 
         def read(connection: Connection) -> list[Run]:

@@ -20,7 +20,6 @@ __all__ = ["Findings", "Place", "Proofs"]
 log = structlog.get_logger(__name__)
 
 Place = tuple[float, str]  # among the open runs of a partition: when one was created, and its id
-_FIRST: Place = (0.0, "")
 
 
 @dataclass(slots=True)
@@ -99,11 +98,12 @@ def _page(
             columns.state,
         )
         .where(columns.partition == partition, columns.ended_at.is_(None))
-        .where(tuple_(columns.created_at, columns.id) > tuple_(*map(literal, after or _FIRST)))
         .where(columns.updated_at < before)
         .order_by(columns.created_at, columns.id)
         .limit(most)
     )
+    if after is not None:
+        query = query.where(tuple_(columns.created_at, columns.id) > tuple_(*map(literal, after)))
     rows = connection.execute(query).all()
     states = {row.id: _state(row.id, row.state) for row in rows}
     waited_for = {child for state in states.values() for child in _children(state)}

@@ -119,7 +119,10 @@ class Reconciler:
         if behind is not None:
             return behind
         self._tried = {key: tried for key, tried in self._tried.items() if key in self._seen}
-        await self._tell(now)
+        try:
+            await self._tell(now)
+        except StoreError as error:  # this page would be counted again; the next round has its own findings
+            log.warning("findings_not_kept", partition=self._partition, error=str(error))
         return None
 
     def _prove(self, run: QuietRun, before: float, now: float) -> None:

@@ -13,7 +13,7 @@ __all__ = ["Explained", "plans"]
 
 
 def plans(conn: Connection, of: str, ask: Callable[[Connection], Any]) -> list[str]:
-    """How the statements of ``ask`` that read a table are carried out; it must find something."""
+    """How the statements of ``ask`` that read a table are carried out."""
     asked: list[tuple[str, Any]] = []
 
     def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
@@ -21,8 +21,10 @@ def plans(conn: Connection, of: str, ask: Callable[[Connection], Any]) -> list[s
             asked.append((statement, parameters))
 
     event.listen(conn, "before_cursor_execute", note)
-    assert ask(conn)
-    event.remove(conn, "before_cursor_execute", note)
+    try:
+        ask(conn)
+    finally:
+        event.remove(conn, "before_cursor_execute", note)
     explain = "EXPLAIN" if conn.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
     rows = [conn.exec_driver_sql(f"{explain} {sql}", values).all() for sql, values in asked]
     return ["\n".join(str(row[-1]) for row in plan) for plan in rows]

@@ -14,8 +14,9 @@ from antiphon.devservices import Rabbit
 from antiphon.keys import ROLES
 from antiphon.keys.folder import private_name, read_private
 from bus.port import Message
-from contracts.signing import KID, Sealed, signed
+from contracts.signing import KID, Sealed
 from tests.antiphon.signed_house import WAYS, SignedHouse, until
+from tests.sealing import signed
 
 KINDS = ("altered", "other way", "unsigned", "other source", "revoked", "unknown", "stale")
 

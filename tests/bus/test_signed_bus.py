@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from bus.envelope import event_of
 from bus.port import DIRECT, EVENTS, Binding, Bus, Delivery, Message, Outgoing, Queue, Subscription
 from bus.signed import Mode, SignedBus, Signing
+from bus.signer import Signer
 from contracts.envelope import Event
 from contracts.errors import BusUnavailable, ForgedMessage, MalformedMessage, PublishFailed
 from contracts.keyring import Key, Keyring, Rights, SigningKey
@@ -109,11 +110,56 @@ async def test_what_is_published_in_one_moment_shares_a_signature(bus: Bus) -> N
     assert len(base64.b64decode(str(later.message.headers[SIGNATURE]))) == 64
 
 
-async def test_what_a_stranger_puts_on_the_bus_is_refused(bus: Bus) -> None:
-    """Unsigned, altered, and played again straight on the queue."""
+async def test_a_key_that_can_not_sign_is_told_to_everybody_who_waits(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody hangs, and the next moment is another."""
     rides, mail = over(bus, RIDES), over(bus, MAIL)
     subscription = await opened(mail)
-    real = rides.sign(booked())
+    broken = replace(RIDES)
+    odd = SignedBus(bus, Signing("strict", Ring(), lambda: broken, 60.0))
+    monkeypatch.setitem(broken.__dict__, "_sign", lambda statements: 1 / 0)
+    tasks = [
+        asyncio.create_task(house.publish(booked(f"e-{n}"))) for n, house in enumerate((odd, odd, rides))
+    ]
+    async with asyncio.timeout(20):
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(one) for one in found] == [ZeroDivisionError, ZeroDivisionError, type(None)]
+    del broken.__dict__["_sign"]
+    await odd.publish(booked("e-3"))
+    await odd.publish()
+    assert {d.message.id for d in await gather(subscription, 2)} == {"e-2", "e-3"}
+
+
+async def test_a_key_that_follows_another_signs_what_comes_after_it(bus: Bus) -> None:
+    """Also in the same moment: each message has the signature of the key that it names."""
+    keys = [RIDES, SigningKey("rides/2", "ed25519", bytes([7] * 32))]
+    ring = Ring()
+    rights = ring.keys.get("rides/1")
+    assert rights is not None
+    ring.keys = ring.keys.with_key(replace(rights, kid="rides/2", material=keys[1].public()))
+    now = [0]
+    rides = SignedBus(bus, Signing("strict", ring, lambda: keys[now[0]], 60.0))
+    mail = SignedBus(bus, Signing("strict", ring, lambda: MAIL, 60.0))
+    subscription = await opened(mail)
+
+    async def publish(id: str, key: int) -> None:
+        now[0] = key
+        await rides.publish(booked(id))
+
+    await asyncio.gather(*(publish(f"e-{n}", n % 2) for n in range(6)))
+    found = await gather(subscription, 6)
+    assert [d.refusal for d in found] == [None] * 6
+    assert {d.message.id: d.message.headers[KID] for d in found} == {
+        f"e-{n}": f"rides/{n % 2 + 1}" for n in range(6)
+    }
+
+
+async def test_what_a_stranger_puts_on_the_bus_is_refused(bus: Bus) -> None:
+    """Unsigned, altered, and played again straight on the queue."""
+    mail = over(bus, MAIL)
+    subscription = await opened(mail)
+    (real,) = Signer(Ring(), permit=None, clock=time.time).sign([booked()], RIDES)
     altered = replace(real, message=replace(real.message, id="e-2", body=b'{"n":2}'))
     straight = Outgoing(replace(real.message, id="e-3"), QUEUE, DIRECT)
     await bus.publish(booked("e-4"), altered, straight)

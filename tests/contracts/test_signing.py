@@ -12,7 +12,8 @@ from contracts.envelope import Event
 from contracts.errors import ForgedMessage, MalformedMessage
 from contracts.keyring import Key, Keyring, Rights, SigningKey
 from contracts.signatures import pae
-from contracts.signing import KID, SIGNATURE, SIGNED_AT, Sealed, Verifier, signed
+from contracts.signing import KID, SIGNATURE, SIGNED_AT, Sealed, Verifier
+from tests.sealing import signed
 
 NOW = 1_732_400_000.0
 EVENTS = "events"

@@ -128,8 +128,11 @@ async def test_histories_keep_their_facts_when_their_key_changes(lasting_url: st
     await database.close()
 
 
-async def test_owners_that_could_not_go_on_are_not_migrated_away_from(postgres: Postgres) -> None:
-    """Migration 0006 names the orchestrators that are at work, and goes on once their leases have ended."""
+@pytest.mark.parametrize(("before", "number"), [("0005", "0006"), ("0007", "0008")])
+async def test_owners_that_could_not_go_on_are_not_migrated_away_from(
+    postgres: Postgres, before: str, number: str
+) -> None:
+    """These migrations name the orchestrators that are at work, and go on once their leases have ended."""
     url = postgres.create_database()
     database = await Database.open(url)
 
@@ -137,9 +140,9 @@ async def test_owners_that_could_not_go_on_are_not_migrated_away_from(postgres: 
         row = {"id": 0, "owner": "old-one", "epoch": 3, "lease_until": until}
         insert_rows(connection, partitions, [row], on_conflict="update")
 
-    await database.write(lambda connection: command.upgrade(config(connection), "0005"))
+    await database.write(lambda connection: command.upgrade(config(connection), before))
     await database.write(lambda connection: own(connection, time.time() + 60))
-    with pytest.raises(ConfigurationError, match=r"old-one.*stop every orchestrator"):
+    with pytest.raises(ConfigurationError, match=rf"old-one.*migration {number}: stop every orchestrator"):
         await migrate(url)
     assert not await migrated(url)
     await database.write(lambda connection: own(connection, time.time() - 1))

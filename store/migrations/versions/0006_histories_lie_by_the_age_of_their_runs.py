@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from contracts.errors import ConfigurationError
+from store.migrations.owners import refuse_owners
 
 revision = "0006"
 down_revision = "0005"
@@ -24,7 +24,7 @@ _NOW = ("run_created_at", "run_id", "seq")
 
 def upgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
-        _refuse_owners()
+        refuse_owners(revision, "could commit nothing")
         op.add_column("history", sa.Column("run_created_at", sa.Double(), nullable=True))
         op.execute(
             "UPDATE history SET run_created_at = runs.created_at FROM runs WHERE runs.id = history.run_id"
@@ -43,21 +43,6 @@ def downgrade() -> None:
         op.drop_column("history", "run_created_at")
     else:
         _rebuild(_BEFORE)
-
-
-def _refuse_owners() -> None:
-    """(An embedded store has one process, which is the one that migrates it.)"""
-    owners = op.get_bind().exec_driver_sql(
-        "SELECT DISTINCT owner FROM partitions "
-        "WHERE owner IS NOT NULL AND lease_until > extract(epoch from clock_timestamp())"
-    )
-    found = ", ".join(owners.scalars())
-    if found:
-        raise ConfigurationError(
-            f"orchestrators of an older version are at work ({found}), and could commit nothing after "
-            f"migration {revision}: stop every orchestrator, then migrate (one that was killed counts "
-            "until its lease of a few seconds ends)"
-        )
 
 
 def _key_of_postgres(columns: tuple[str, ...]) -> None:

@@ -1,9 +1,15 @@
-"""Open runs are indexed by age, ended ones by their end, and busy ones alone (decision 0031)."""
+"""Open runs are indexed by age, ended ones by their end, and busy ones alone (decision 0031).
+
+No orchestrator of before may be at work: it would sort all open runs again and again, and quarantine what the
+processes of this version sign together (decision 0032).
+"""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+
+from store.migrations.owners import refuse_owners
 
 revision = "0008"
 down_revision = "0007"
@@ -14,6 +20,7 @@ _OPEN = "ended_at IS NULL"
 
 
 def upgrade() -> None:
+    refuse_owners(revision, "would not trust what processes of this version sign")
     op.drop_index("runs_partition_busy", table_name="runs")
     op.drop_index("runs_partition_open", table_name="runs")
     _create("runs_partition_busy", ["partition"], "busy = 1")
