@@ -6,6 +6,7 @@ import asyncio
 import re
 from typing import Any
 
+from contracts.errors import StoreUnavailable
 from orchestrator.doubts import QuietRun
 from orchestrator.facts import Fact
 from orchestrator.happenings import Happening, Reconciled
@@ -104,6 +105,26 @@ async def test_findings_that_did_not_change_are_told_once_a_minute() -> None:
     reconciler.repaired([("r1", Fact(3, "run_repaired", "nap", 1.0, {"reason": "timer_lost"}))])
     await reconciler.look()
     assert kept.findings[-1].repaired == {"timer_lost": 1}
+
+
+async def test_findings_that_could_not_be_kept_are_not_counted_twice() -> None:
+    """The store is away when the last of two pages was looked at: the next round has findings of its own."""
+
+    class Away(Kept):
+        async def page(self, partition: int, **more: Any) -> tuple[list[QuietRun], Place | None]:
+            return (self.runs[:1], (1.0, "r1")) if more["after"] is None else (self.runs[1:], None)
+
+        async def keep(self, *of: Any) -> None:
+            if away.pop():
+                raise StoreUnavailable("away")
+            await super().keep(*of)
+
+    away, waits = [False, True], {"kind": "wait", "type": "t"}
+    kept = Away(sleeper(1, waits), sleeper(2, waits))
+    reconciler = looking(kept, [100.0])
+    for _ in range(2):
+        assert await reconciler.look(await reconciler.look()) is None
+    assert [findings.proved for findings in kept.findings] == [2]
 
 
 async def test_counts_go_on_from_owner_to_owner() -> None:
