@@ -33,11 +33,10 @@ def ours(bench: Bench, name: str, mode: str, count: int, at_once: int) -> None:
 
 
 def on_services(bench: Bench, side: str, mode: str, count: int, at_once: int, **settings: str) -> None:
-    """Each side has a vhost of its own: what one has not acked at its end would be runs of the next."""
+    """RabbitMQ, PostgreSQL and Redis."""
     if bench.wanted(side):
-        with bench.services.rabbit.vhost() as vhost:
-            places = bench.services.settings() | {"ANTIPHON_AMQP_URL": vhost} | settings
-            bench.side(side, "antiphon_flows", mode, count, at_once, **places)
+        places = bench.services.settings() | settings
+        bench.side(side, "antiphon_flows", mode, count, at_once, **places)
 
 
 def in_one_file(bench: Bench, side: str, mode: str, count: int, at_once: int, **settings: str) -> None:

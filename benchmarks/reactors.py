@@ -51,7 +51,7 @@ def steady(bench: Bench, count: int, python: Path | str, where: dict[str, str]) 
 
 
 def fresh(services: DevServices, mode: str) -> dict[str, str]:
-    """A database and a vhost that nothing was in, and keys of the one kind."""
+    """A database that nothing was in, and keys of the one kind."""
     return {**services.settings(), "ANTIPHON_HOME": f".antiphon/bench/home-{mode}"}
 
 
