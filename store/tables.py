@@ -101,7 +101,7 @@ runs = Table(
         sqlite_where=text("correlation <> id"),
         postgresql_where=text("correlation <> id"),
     ),
-    Index(
+    Index(  # what a new owner asks for
         "runs_partition_busy", "partition", sqlite_where=text("busy = 1"), postgresql_where=text("busy = 1")
     ),
     Index(  # what the reconciler pages through; by age, so that new runs share its pages (decision 0031)

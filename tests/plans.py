@@ -13,7 +13,7 @@ __all__ = ["Explained", "plans"]
 
 
 def plans(conn: Connection, of: str, ask: Callable[[Connection], Any]) -> list[str]:
-    """How the statements of ``ask`` that read a table are carried out."""
+    """How the statements of ``ask``, which must answer something, read a table."""
     asked: list[tuple[str, Any]] = []
 
     def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
@@ -22,7 +22,7 @@ def plans(conn: Connection, of: str, ask: Callable[[Connection], Any]) -> list[s
 
     event.listen(conn, "before_cursor_execute", note)
     try:
-        ask(conn)
+        assert ask(conn)
     finally:
         event.remove(conn, "before_cursor_execute", note)
     explain = "EXPLAIN" if conn.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
