@@ -188,11 +188,30 @@ def _end(side: subprocess.Popen[str]) -> None:
 
 
 def _listen(side: subprocess.Popen[str]) -> dict[str, Any]:
+    late = threading.Event()
+
+    def give_up() -> None:  # one that hangs says nothing that could be waited for
+        late.set()
+        side.kill()
+
+    patience = threading.Timer(_PATIENCE, give_up)
+    patience.daemon = True
+    patience.start()
+    try:
+        found = _measured(side)
+    finally:
+        patience.cancel()
+    if found is not None:
+        return found
+    if late.is_set():
+        raise SideFailed(f"not done after {_PATIENCE:g} s")
+    raise SideFailed(f"ended with {side.wait()} before it had measured")
+
+
+def _measured(side: subprocess.Popen[str]) -> dict[str, Any] | None:
+    """What a side says at its end; None where it ends without."""
     began: dict[int, float] = {}
     assert side.stdout is not None
-    killed = threading.Timer(_PATIENCE, side.kill)  # one that hangs says nothing that could be waited for
-    killed.daemon = True
-    killed.start()
     for line in side.stdout:
         if line.startswith("BEGIN"):
             began = cpu_of_children()
@@ -202,12 +221,8 @@ def _listen(side: subprocess.Popen[str]) -> dict[str, Any]:
             found["cpu_s"] = round(spent, 2)
             if found.get("count"):
                 found["cpu_ms_each"] = round(spent * 1000 / found["count"], 3)
-            killed.cancel()
             return found
-    if not killed.is_alive():
-        raise SideFailed(f"not done after {_PATIENCE:g} s")
-    killed.cancel()
-    raise SideFailed(f"ended with {side.wait()} before it had measured")
+    return None
 
 
 def cpu_of_children() -> dict[int, float]:
