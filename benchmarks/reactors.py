@@ -2,7 +2,8 @@
 
 Quorum queues everywhere. Antiphon validates each against its contract, deduplicates in its inbox on
 PostgreSQL, and verifies a signature (HMAC-SHA256 as one process alone does, Ed25519 as several do) or none;
-the peers do none of the three.
+the peers do none of the three. A handler that says it is idempotent begins before the inbox knows of the
+message, as the peers' do; one that does not waits for its claim.
 ``published_per_s`` is each side's own confirmed publishing. The sides "at 500/s" measure from the call that
 publishes a message to its handler, in one process, at a steady pace.
 """
@@ -17,6 +18,7 @@ from benchmarks.harness import Bench, arguments
 
 PACE = 500  # messages a second
 MODES = ("unsigned", "hmac", "ed25519")
+HOW = {"": "", " idempotent": "idempotent"}  # what the handler says of itself
 
 
 def main() -> None:
@@ -30,7 +32,9 @@ def main() -> None:
         where["REDIS_URL"] = services.redis.url
         for _ in bench.rounds():
             for mode in MODES:
-                bench.side(f"antiphon {mode}", "antiphon_reactor", mode, count, **fresh(services, mode))
+                for name, how in HOW.items():
+                    side = f"antiphon {mode}{name}"
+                    bench.side(side, "antiphon_reactor", mode, count, 0, how, **fresh(services, mode))
             for name in ("aio_pika", "faststream", "taskiq", "celery", "dramatiq"):
                 if isinstance(python, str):
                     bench.missing(name, python)
@@ -43,8 +47,9 @@ def main() -> None:
 def steady(bench: Bench, count: int, python: Path | str, where: dict[str, str]) -> None:
     """From publishing to handling, at a pace that everybody can keep."""
     for mode in MODES:
-        name = f"antiphon {mode} at {PACE}/s"
-        bench.side(name, "antiphon_reactor", mode, count, PACE, **fresh(bench.services, mode))
+        for name, how in HOW.items():
+            side = f"antiphon {mode}{name} at {PACE}/s"
+            bench.side(side, "antiphon_reactor", mode, count, PACE, how, **fresh(bench.services, mode))
     for name in ("aio_pika", "faststream"):
         if not isinstance(python, str):
             bench.side(f"{name} at {PACE}/s", f"{name}_consumer", count, PACE, python=python, **where)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from contracts.record import record
-from reactors.letter import Letter
+from reactors.letter import ATTEMPT_HEADER, Letter
 
 __all__ = ["Claim", "Claimed", "Crashed", "Held", "Key", "Settled", "Suspected", "Undone", "Verdict"]
 
@@ -39,6 +39,23 @@ class Claim:
     redrive: int = 0
     alone: bool = False
     undoes: Undone | None = None
+
+    @property
+    def came_before(self) -> bool:
+        """Whether the message says so itself: a retry, a redrive, one that was held back."""
+        return self.redrive > 0 or ATTEMPT_HEADER in self.letter.message.headers
+
+    def about(self) -> dict[str, Any]:
+        """What of a new row of ``reactions`` is its message's."""
+        event = self.letter.event
+        return {
+            **self.key._asdict(),
+            "workspace": event.workspace,
+            "type": event.type,
+            "correlation": event.correlation,
+            "causation": event.causation,
+            "redrives": self.redrive,
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -25,7 +25,9 @@ from reactors.patience import patiently
 from reactors.quarantine import Quarantine
 from reactors.settlements import Settlement
 
-__all__ = ["Desk", "Means"]
+__all__ = ["Attempt", "Desk", "Means"]
+
+Attempt = Callable[[Claim, Claimed], Awaitable[None]]
 
 RETURN_TIMEOUT = 2.0  # seconds to give a claim back while stopping
 
@@ -78,27 +80,29 @@ class Desk(ABC):
         try:
             letter = Letter(self.name, self.queue, admitted.event, delivery.message)
             claim = Claim(key, letter, _redrive(delivery.message), undoes=self.undoes(admitted.event))
-            await self._handle(delivery, claim)
+            await self.handle(delivery, claim)
         finally:
             self._in_hand.discard(key)
 
-    async def _handle(self, delivery: Delivery, claim: Claim) -> None:
+    async def handle(self, delivery: Delivery, claim: Claim, attempt: Attempt | None = None) -> None:
+        """Claim it and do as the inbox says; ``attempt`` instead of the desk's own."""
+        attempt = attempt or self.attempt
         verdict = await self._claim(claim)
         if isinstance(verdict, Suspected):
             # What has crashed workers before is tried with no other suspect beside it, so that of
             # those that died together only the guilty one goes on counting.
             async with self._suspects:
                 alone = replace(claim, alone=True)
-                await self._follow(delivery, alone, await self._claim(alone))
+                await self._follow(delivery, alone, await self._claim(alone), attempt)
         else:
-            await self._follow(delivery, claim, verdict)
+            await self._follow(delivery, claim, verdict, attempt)
 
-    async def _follow(self, delivery: Delivery, claim: Claim, verdict: Verdict) -> None:
+    async def _follow(self, delivery: Delivery, claim: Claim, verdict: Verdict, attempt: Attempt) -> None:
         event = claim.letter.event
         match verdict:
             case Claimed():
                 try:
-                    await self.attempt(claim, verdict)
+                    await attempt(claim, verdict)
                 except asyncio.CancelledError:
                     await self._give_back(claim, verdict)
                     raise
@@ -155,8 +159,11 @@ class Desk(ABC):
         return kept
 
     async def send_back(self, message: Message, *, delay: float, attempt: int | None = None) -> None:
-        """Put a copy on the own queue; returns when it is confirmed, however long that takes."""
-        headers = dict(message.headers)
+        """Put a copy on the own queue; returns when it is confirmed, however long that takes.
+
+        ``attempt`` is the one that it comes for, where that is known; that it came before it says anyway.
+        """
+        headers = {ATTEMPT_HEADER: 1, **message.headers}
         if attempt is not None:
             headers[ATTEMPT_HEADER] = attempt
         out = Outgoing(replace(message, headers=headers), self.queue, DIRECT, delay=delay)

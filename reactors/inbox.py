@@ -8,6 +8,9 @@ A claim belongs to an incarnation of a process. While that lives (``processes.al
 copy of the message waits; when it is dead or unknown the reaction is taken over, and that attempt is
 counted as a crash: what crashes its workers again and again is parked as a dead letter instead of
 taking the next one down. A settlement by a process that has lost its claim changes nothing.
+
+What an idempotent handler did with a message that came for the first time is recorded with no claim before
+it (``reactors.unclaimed``).
 """
 
 from __future__ import annotations
@@ -21,9 +24,10 @@ from sqlalchemy import Connection, Row, Transaction, select, tuple_
 from contracts.crash import reached
 from reactors.claims import Claim, Claimed, Crashed, Held, Key, Settled, Suspected, Undone, Verdict
 from reactors.failure import Failure
-from reactors.letter import ATTEMPT_HEADER, letter_id
+from reactors.letter import letter_id
 from reactors.settlements import Settlement, all_settled, done_at_once, settle
 from reactors.tombstones import refusal, tombstone
+from reactors.unclaimed import Done, all_recorded, record, recorded_at_once
 from store.bulk import insert_rows, update_rows
 from store.database import Database, GroupCommit
 from store.shortcut import Shortcut, Single
@@ -53,6 +57,9 @@ class Inbox:
         self._settlements: GroupCommit[Settlement, bool] = database.group(
             self._settle_all, Shortcut(partial(done_at_once, incarnation=incarnation), all_settled)
         )
+        self._records: GroupCommit[Done, bool] = database.group(
+            self._record_all, Shortcut(partial(recorded_at_once, incarnation=incarnation), all_recorded)
+        )
 
     async def claim(self, claim: Claim) -> Verdict:
         """Ask for the right to attempt this message. Raises StoreUnavailable; asking again is harmless."""
@@ -69,16 +76,30 @@ class Inbox:
         """
         return await self._settlements.submit(settlement)
 
+    async def record(self, done: Done) -> bool:
+        """Record what was done without a claim; False, and none of its works, when it is a repeat.
+
+        Raises StoreUnavailable, after which it may be recorded or not (a claim tells), and whatever the
+        handler's own works raised, in which case it is not.
+        """
+        reached("reactors.inbox.record.before")
+        recorded = await self._records.submit(done)
+        reached("reactors.inbox.record.after")
+        return recorded
+
     def _settle_all(self, conn: Connection, items: list[Settlement]) -> list[bool]:
         return settle(conn, items, incarnation=self._incarnation, now=self._time(conn))
+
+    def _record_all(self, conn: Connection, items: list[Done]) -> list[bool]:
+        return record(conn, items, incarnation=self._incarnation, now=self._time(conn))
 
     def _claim_fresh(self, items: list[Claim]) -> Single | None:
         """``_claim_all`` as one statement, for messages that never came before; it fails when one did."""
         first = dict(sorted({item.key: item for item in items}.items()))
-        if len(first) < len(items) or any(item.undoes or _came_before(item) for item in items):
+        if len(first) < len(items) or any(item.undoes or item.came_before for item in items):
             return None
         timed = Timed()
-        rows = [_about(item) for item in first.values()]
+        rows = [item.about() for item in first.values()]
         same = {"status": "claimed", "attempts": 1, "crashes": 0, "claimed_by": self._incarnation}
         timed.insert(reactions, rows, same=same, now=("received_at", "started_at"))
         return timed.single()
@@ -188,7 +209,7 @@ class Inbox:
 
     def _first_row(self, claim: Claim, now: float) -> dict[str, Any]:
         change = self._change(claim.key, "claimed", 1, 0, claim.redrive, now)
-        return change | _about(claim) | {"received_at": now, "error": None, "reply": None}
+        return change | claim.about() | {"received_at": now, "error": None, "reply": None}
 
     def _change(
         self, key: Key, status: str, attempts: int, crashes: int, redrives: int, now: float
@@ -212,23 +233,6 @@ class Inbox:
             self._asked_at = float(conn.execute(select(self._now)).scalar_one())
             self._asked_in = transaction
         return self._asked_at
-
-
-def _came_before(claim: Claim) -> bool:
-    return claim.redrive > 0 or ATTEMPT_HEADER in claim.letter.message.headers
-
-
-def _about(claim: Claim) -> dict[str, Any]:
-    """What of a new row is its message's."""
-    event = claim.letter.event
-    return {
-        **claim.key._asdict(),
-        "workspace": event.workspace,
-        "type": event.type,
-        "correlation": event.correlation,
-        "causation": event.causation,
-        "redrives": claim.redrive,
-    }
 
 
 def _load(conn: Connection, keys: Sequence[Key]) -> dict[Key, Row[Any]]:

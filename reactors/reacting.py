@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
 import structlog
 
 from bus.envelope import publication
+from bus.port import Delivery
 from contracts.crash import reached
 from contracts.envelope import Event
-from contracts.errors import BusError, ContractError, PublishFailed, Unroutable
+from contracts.errors import BusError, ContractError, PublishFailed, StoreUnavailable, Unroutable
 from reactors.attempt import attempt
 from reactors.claims import Claim, Claimed, Settled
-from reactors.context import ReactionContext
-from reactors.desk import Desk, Means
+from reactors.context import ReactionContext, Work
+from reactors.desk import Attempt, Desk, Means
 from reactors.failure import Failure
 from reactors.reactor import Reactor
 from reactors.settlements import Settlement
+from reactors.unclaimed import Done
 
 __all__ = ["ReactorDesk"]
+
+
+class _Tried(NamedTuple):
+    """What a handler asked for; ``emitted`` is published, each with whether anybody listens."""
+
+    works: Sequence[Work]
+    emitted: Sequence[tuple[Event, bool]]
 
 
 class ReactorDesk(Desk):
@@ -27,12 +41,55 @@ class ReactorDesk(Desk):
         self._reactor = reactor
         self._unheard: set[str] = set()
 
+    async def handle(self, delivery: Delivery, claim: Claim, attempt: Attempt | None = None) -> None:
+        """An idempotent handler does not wait for a claim to what comes for the first time.
+
+        What was handed out before may have taken its worker down, and is claimed: claims count that.
+        """
+        early = self._reactor.idempotent and delivery.deliveries == 0 and not claim.came_before
+        if early and attempt is None:
+            outcome = await self._try_unclaimed(claim)
+            if outcome is True:
+                return
+            if isinstance(outcome, Failure):
+                # Nothing is known of it yet; the claim says which attempt it was that failed.
+                attempt = partial(self._failed, failure=outcome)
+        await super().handle(delivery, claim, attempt)
+
     async def attempt(self, claim: Claim, claimed: Claimed) -> None:
+        tried = await self._try(claim.letter.event, claimed.attempt)
+        failure = tried if isinstance(tried, Failure) else await self._settle_done(claim, claimed, tried)
+        if failure is not None:
+            await self._failed(claim, claimed, failure=failure)
+
+    async def settled_before(self, claim: Claim, settled: Settled) -> None:
+        self.log.debug("repeat of a settled reaction", event_id=claim.key.event_id, status=settled.status)
+
+    async def _try_unclaimed(self, claim: Claim) -> bool | Failure:
+        """Whether what was done is recorded; if not it is a repeat, or the store did not answer."""
         event = claim.letter.event
+        time = asyncio.get_running_loop().time
+        began = time()
+        tried = await self._try(event, 1)
+        if isinstance(tried, Failure):
+            return tried
+        took = time() - began
+        try:
+            recorded = await self.means.inbox.record(Done(claim, took, tried.works, tried.emitted))
+        except StoreUnavailable:
+            return False
+        except Exception as error:  # the handler's own SQL
+            return Failure.of(error)
+        if recorded:
+            self._tell_done(event, 1, tried)
+        return recorded
+
+    async def _try(self, event: Event, number: int) -> _Tried | Failure:
+        """Run the handler and publish what it emitted."""
         context = ReactionContext(
             event,
             reactor=self.name,
-            attempt=claimed.attempt,
+            attempt=number,
             registry=self.means.registry,
             source=f"{self.means.source}/reactors/{self.name}",
             clock=self.means.clock,
@@ -43,23 +100,13 @@ class ReactorDesk(Desk):
             self._call(event, context), timeout=self._reactor.timeout, name=f"reactor {self.name}"
         )
         emitted, works = context.close()
-        if not isinstance(result, Failure):
-            # Published before the settling commit: when this process dies in between, the message comes
-            # again and the same events go out under the same ids. The other way round they would be lost,
-            # for the inbox stops the repeat.
-            published = await self._publish(emitted) if emitted else []
-            if not isinstance(published, Failure):
-                done = Settlement(
-                    claim.key, claimed, claim.letter, "done", works=tuple(works), emitted=published
-                )
-                result = await self._settle_done(done)
-            else:
-                result = published
         if isinstance(result, Failure):
-            await self._failed(claim, claimed, result)
-
-    async def settled_before(self, claim: Claim, settled: Settled) -> None:
-        self.log.debug("repeat of a settled reaction", event_id=claim.key.event_id, status=settled.status)
+            return result
+        # Published before the settling commit: when this process dies in between, the message comes
+        # again and the same events go out under the same ids. The other way round they would be lost,
+        # for the inbox stops the repeat.
+        published = await self._publish(emitted) if emitted else []
+        return published if isinstance(published, Failure) else _Tried(works, published)
 
     async def _call(self, event: Event, context: ReactionContext) -> object:
         # In the handler's own task: its log lines carry these, and nobody else's do.
@@ -101,7 +148,8 @@ class ReactorDesk(Desk):
             self._unheard.add(type)
             self.log.warning("nobody listens to an emitted event; said once for its type", type=type)
 
-    async def _settle_done(self, done: Settlement) -> Failure | None:
+    async def _settle_done(self, claim: Claim, claimed: Claimed, tried: _Tried) -> Failure | None:
+        done = Settlement(claim.key, claimed, claim.letter, "done", works=tried.works, emitted=tried.emitted)
         try:
             reached("reactors.reacting.settle.before")
             kept = await self.settle(done)
@@ -109,12 +157,10 @@ class ReactorDesk(Desk):
         except Exception as error:  # the handler's own SQL, which may fail in any way; nothing was kept
             return Failure.of(error)
         if kept:
-            self.tell(done.letter.event, "done", attempt=done.claimed.attempt)
-            for event, _ in done.emitted:
-                self._tell_event(event)
+            self._tell_done(claim.letter.event, claimed.attempt, tried)
         return None
 
-    async def _failed(self, claim: Claim, claimed: Claimed, failure: Failure) -> None:
+    async def _failed(self, claim: Claim, claimed: Claimed, *, failure: Failure) -> None:
         event = claim.letter.event
         gives_up = failure.terminal or self._reactor.retry.gives_up(claimed.attempt)
         status = "dead" if gives_up else "retrying"
@@ -150,6 +196,11 @@ class ReactorDesk(Desk):
             return retry.delay(attempt, self.means.rng)
         # Never earlier than the other side asked for; spread, so that the refused don't return together.
         return max(0.0, failure.retry_after) * (1 + retry.jitter * self.means.rng())
+
+    def _tell_done(self, event: Event, attempt: int, tried: _Tried) -> None:
+        self.tell(event, "done", attempt=attempt)
+        for emitted, _ in tried.emitted:
+            self._tell_event(emitted)
 
     def _tell_event(self, event: Event) -> None:
         self.means.feed.tell(

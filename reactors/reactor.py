@@ -38,6 +38,7 @@ class Reactor:
     timeout: float
     concurrency: int
     transactional: bool
+    idempotent: bool
     declared_at: str
     emits: tuple[str, ...] | None = None
     ends: str | None = None
@@ -57,6 +58,7 @@ def reacts_to(
     timeout: float = 30.0,
     concurrency: int = 50,
     transactional: bool = False,
+    idempotent: bool = False,
     emits: Iterable[str] | None = None,
     ends: str | None = None,
 ) -> Callable[[F], F]:
@@ -64,6 +66,8 @@ def reacts_to(
 
     The function gets a ``reactor`` attribute. Raises ConfigurationError when something does not fit.
     ``transactional`` lets the handler's ``ctx.execute`` join the commit that settles the reaction.
+    ``idempotent`` says that running the handler twice for one event does no harm, also at the same moment:
+    then it begins without waiting for a claim in the inbox, and what it asks of ``ctx`` still counts once.
     ``emits`` are the types that it may emit: ``ctx.emit`` holds it to them, and ``antiphon check`` sees
     where they lead. ``ends`` says why a circle of events through this reactor does not go on for ever.
     """
@@ -92,6 +96,7 @@ def reacts_to(
             timeout=timeout,
             concurrency=concurrency,
             transactional=transactional,
+            idempotent=idempotent,
             declared_at=where,
             emits=emitted,
             ends=ends,

@@ -19,7 +19,7 @@ from store.shortcut import Single
 from store.tables import dead_letters, events, reactions
 from store.timed import Timed
 
-__all__ = ["Settlement", "all_settled", "done_at_once", "settle"]
+__all__ = ["Settlement", "all_settled", "done_at_once", "emitted_row", "settle", "told_row"]
 
 _KEYS = ("reactor", "source", "event_id")
 _CAREFUL = ("dead", "returned")
@@ -64,7 +64,7 @@ def settle(conn: Connection, items: list[Settlement], *, incarnation: str, now: 
     letters = [_letter(item, now) for item in mine if item.status == "dead"]
     insert_rows(conn, dead_letters, letters, on_conflict="ignore")
     # Recorded even where the claim was lost: they are published.
-    emitted = [_event(event, routed, now) for item in items for event, routed in item.emitted]
+    emitted = [emitted_row(event, routed, now) for item in items for event, routed in item.emitted]
     insert_rows(conn, events, emitted, on_conflict="ignore")
     if changed == len(plain) + len(mine) and len(mine) == len(careful):
         return [True] * len(items)
@@ -82,7 +82,7 @@ def done_at_once(items: list[Settlement], *, incarnation: str) -> Single | None:
     timed.update(
         reactions, rows, keys=_KEYS, same=same, now=("finished_at",), where={"claimed_by": incarnation}
     )
-    told = [_told(event, routed) for item in items for event, routed in item.emitted]
+    told = [told_row(event, routed) for item in items for event, routed in item.emitted]
     timed.insert(events, told, same={}, now=("at",), on_conflict="ignore")
     return timed.single()
 
@@ -169,11 +169,13 @@ def _failure(item: Settlement) -> Failure:
     return item.failure
 
 
-def _event(event: Event, routed: bool, now: float) -> dict[str, Any]:
-    return _told(event, routed) | {"at": now}
+def emitted_row(event: Event, routed: bool, now: float) -> dict[str, Any]:
+    """The row of ``events`` for what a handler emitted at ``now``; ``routed``: whether anybody listens."""
+    return told_row(event, routed) | {"at": now}
 
 
-def _told(event: Event, routed: bool) -> dict[str, Any]:
+def told_row(event: Event, routed: bool) -> dict[str, Any]:
+    """The same without its time."""
     return {
         "source": event.source,
         "id": event.id,

@@ -132,9 +132,12 @@ def fenced(table: Table, same: Names, mark: str, parts: Names, widths: tuple[int
 
 
 @lru_cache(_CACHED)
-def timed_insert(table: Table, columns: Names, same: Names, now: Names, on_conflict: str) -> str:
-    """Rows of PostgreSQL whose ``now`` columns are the time of ``timed``; ``same`` have one value for all."""
-    values = [f"v.{_quote(column)}" for column in columns]
+def timed_insert(table: Table, columns: Names, same: Names, now: Names, ago: Names, on_conflict: str) -> str:
+    """Rows of PostgreSQL whose ``now`` columns are the time of ``timed``; ``same`` have one value for all.
+
+    Those of the ``columns`` that are ``ago`` are given as seconds before that time.
+    """
+    values = [f"clock.now - v.{_quote(c)}" if c in ago else f"v.{_quote(c)}" for c in columns]
     values += [_value(table, column, number) for number, column in enumerate(same, len(columns) + 1)]
     values += ["clock.now"] * len(now)
     sql = f"INSERT INTO {_quote(table.name)} ({_list((*columns, *same, *now))}) SELECT {', '.join(values)} "

@@ -40,12 +40,16 @@ class Timed:
         *,
         same: Mapping[str, Any],
         now: Names,
+        ago: Names = (),
         on_conflict: OnConflict = "error",
     ) -> None:
-        """Insert all ``rows``. A key that is there already fails the statement, unless ignored."""
+        """Insert all ``rows``. A key that is there already fails the statement, unless ignored.
+
+        ``ago`` are columns of which the rows say how many seconds before the statement's time they are.
+        """
         if rows:
             columns = tuple(rows[0])
-            self._texts.append(statements.timed_insert(table, columns, tuple(same), now, on_conflict))
+            self._texts.append(statements.timed_insert(table, columns, tuple(same), now, ago, on_conflict))
             self._values.append([*_columns(rows, columns), *same.values()])
 
     def update(

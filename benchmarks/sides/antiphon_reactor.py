@@ -2,7 +2,8 @@
 
 With ``hmac`` they are signed by the key that ``antiphon up`` makes for itself, with ``ed25519`` by one of
 those that a house of several processes has. They wait in the queue before it begins, or, with a third
-argument, come at that many a second.
+argument that is not 0, come at that many a second. With ``idempotent`` as the fourth, the handler says that
+it is.
 """
 
 from __future__ import annotations
@@ -38,7 +39,6 @@ heard = 0
 seconds: list[float] = []
 
 
-@reacts_to(TYPE, concurrency=200)
 async def listen(event: dict[str, Any], ctx: Any) -> None:
     global heard
     heard += 1
@@ -52,11 +52,12 @@ def said(number: int) -> Event:
     return Event(f"e{number}", "/bench", TYPE, body, extensions=extensions)
 
 
-async def main(mode: str, count: int, per_s: float) -> None:
+async def main(mode: str, count: int, per_s: float = 0.0, how: str = "") -> None:
+    reactor = reacts_to(TYPE, concurrency=200, idempotent=how == "idempotent")(listen)
     settings = Settings.load(log_level="warning", signing="off" if mode == "unsigned" else "strict")
     if mode == "ed25519":  # it is there before the process would make one of its own
         KeyMaker(settings.keys_folder).ensure(DEVELOPMENT, ROLES[DEVELOPMENT](DEVELOPMENT))
-    app = App("bench", reactors=[listen], external=[TYPE])
+    app = App("bench", reactors=[reactor], external=[TYPE])
     app.registry.add(TYPE, SCHEMA)
     async with AsyncExitStack() as stack:
         rooms = await stack.enter_async_context(open_rooms(settings, "up", alone=True))
@@ -83,4 +84,4 @@ async def main(mode: str, count: int, per_s: float) -> None:
 
 
 if __name__ == "__main__":
-    run(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]) if len(sys.argv) > 3 else 0.0))
+    run(main(sys.argv[1], int(sys.argv[2]), *map(float, sys.argv[3:4]), *sys.argv[4:]))

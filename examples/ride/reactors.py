@@ -79,14 +79,14 @@ async def notify(event: Event, ctx: ReactionContext) -> None:
         await book.write(lambda db: db.execute("UPDATE mails SET status = 'sent' WHERE key = ?", (ctx.key,)))
 
 
-@reacts_to("ride.completed.v1")
+@reacts_to("ride.completed.v1", idempotent=True)
 async def receipts(ride: Completed, ctx: ReactionContext) -> None:
     """File the rider's receipt."""
     row = (ctx.key, ledger().clock(), ride.ride_id, ride.rider.id, ride.fare_cents)
     await _file("INSERT INTO receipts VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", row)
 
 
-@reacts_to("ride.completed.v1")
+@reacts_to("ride.completed.v1", idempotent=True)
 async def driver_earnings(ride: Completed, ctx: ReactionContext) -> None:
     """Credit the driver: the share of the fare, and the whole tip."""
     earned = round(ride.fare_cents * DRIVERS_SHARE) + ride.tip_cents

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -157,12 +158,18 @@ async def refund(command: dict[str, Any], ctx: CommandContext) -> dict[str, str]
 async def ship(event: dict[str, Any], ctx: ReactionContext) -> None:
     """Its own row joins the settling commit; what it emits wakes the order."""
     _did("ship", event["id"], ctx.key)
-
-    def write(conn: Connection) -> None:
-        conn.execute(text("INSERT INTO shipped (id) VALUES (:id)"), {"id": event["id"]})
-
-    ctx.execute(write)
+    ctx.execute(partial(_shipped, event["id"]))
     await ctx.emit("order.shipped.v1", {"id": event["id"]})
+
+
+@reacts_to("order.placed.v1", transactional=True, idempotent=True)
+async def count(event: dict[str, Any], ctx: ReactionContext) -> None:
+    """Begins without a claim, and its row counts once all the same."""
+    ctx.execute(partial(_shipped, f"count {event['id']}"))
+
+
+def _shipped(id: str, conn: Connection) -> None:
+    conn.execute(text("INSERT INTO shipped (id) VALUES (:id)"), {"id": id})
 
 
 @reacts_to("order.placed.v1", retry=Retry(attempts=2, first=0.02, most=0.02))
@@ -185,7 +192,7 @@ def _app(*flows: Flow) -> App:
     return App(
         "crash",
         flows=flows,
-        reactors=[ship, fragile, slow],
+        reactors=[ship, count, fragile, slow],
         services=[bank],
         contracts=CONTRACTS,
         external=["order.confirmed.v1", "order.slowed.v1", "order.ignored.v1"],

@@ -70,11 +70,11 @@ def settle_before_it_is_emitted() -> None:
     async def kept(self: Any, events: Any) -> Any:
         return [(event, True) for event in events]
 
-    async def settle_first(self: Any, done: Any) -> Any:
-        if b"good-1" in done.letter.event.body:
+    async def settle_first(self: Any, claim: Any, claimed: Any, tried: Any) -> Any:
+        if b"good-1" in claim.letter.event.body:
             _kill_at("reactors.reacting.settle.after")
-        failure = await settle(self, done)
-        for event, _ in done.emitted:
+        failure = await settle(self, claim, claimed, tried)
+        for event, _ in tried.emitted:
             await self.means.bus.publish(publication(event))
         return failure
 

@@ -17,6 +17,7 @@ from reactors.claims import Claim, Claimed, Held, Key, Settled
 from reactors.inbox import Inbox
 from reactors.letter import ATTEMPT_HEADER, Letter
 from reactors.settlements import Settlement
+from reactors.unclaimed import Done
 from store.database import Database
 from store.tables import events, reactions
 from tests.reactors.world import booked
@@ -94,6 +95,47 @@ async def test_what_is_new_and_what_is_done_are_a_statement_each(counted: Counte
         assert row["finished_at"] >= row["started_at"]
     (event,) = await counted.rows(events)
     assert (event["id"], event["at"]) == (said.id, rows[claims[0].key.event_id]["finished_at"])
+
+
+async def test_what_was_done_without_a_claim_is_one_statement(counted: Counted) -> None:
+    """With times of the database's, as long ago as the handler took, and what was emitted."""
+    inbox = Inbox(counted.database, incarnation="one")
+    said = booked("said")
+    items = [Done(claim(booked(f"r{n}")), took=n / 8, emitted=[(said, False)]) for n in range(20)]
+    assert await asyncio.gather(*map(inbox.record, items)) == [True] * 20
+    assert (counted.statements, counted.transactions) == (1, 0)
+    rows = {row["event_id"]: row for row in await counted.rows(reactions)}
+    (event,) = await counted.rows(events)
+    for item in items:
+        row = rows[item.claim.key.event_id]
+        assert (row["status"], row["attempts"], row["claimed_by"], row["correlation"]) == (
+            "done",
+            1,
+            "one",
+            item.claim.letter.event.correlation,
+        )
+        assert row["received_at"] == row["started_at"] == row["finished_at"] - item.took
+        assert row["finished_at"] == event["at"]
+
+
+async def test_a_repeat_among_what_is_recorded_changes_nothing(counted: Counted) -> None:
+    """What is claimed, done, or twice in one commit counts as it stands; its neighbours are recorded."""
+    inbox = Inbox(counted.database, incarnation="one")
+    held, ended, new = (claim(booked(name)) for name in ("held", "ended", "new"))
+    await inbox.claim(held)
+    assert await inbox.record(Done(ended, 0.0))
+    before = await counted.rows(reactions)
+    wrote: list[str] = []
+
+    def done(claim: Claim) -> Done:
+        return Done(claim, 0.0, works=[lambda conn: wrote.append(claim.key.event_id)])
+
+    answers = await asyncio.gather(*(inbox.record(done(each)) for each in (held, ended, new, replace(new))))
+    assert answers == [False, False, True, False]
+    assert wrote == [new.key.event_id]
+    after = await counted.rows(reactions)
+    assert [row for row in after if row in before] == before
+    assert len(after) == len(before) + 1
 
 
 async def test_a_repeat_among_new_ones_takes_the_long_way_with_them(counted: Counted) -> None:

@@ -113,7 +113,7 @@ async def free(data: dict[str, Any], ctx: CommandContext) -> None:
     await afterwards()
 
 
-@reacts_to("job.built.v1", emits=["job.counted.v1"], retry=OFTEN)
+@reacts_to("job.built.v1", emits=["job.counted.v1"], idempotent=True, retry=OFTEN)
 async def count(event: Event, ctx: ReactionContext) -> None:
     await trouble(definite=False)
     await ctx.emit("job.counted.v1", {"id": event.data["id"]})
