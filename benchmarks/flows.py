@@ -51,7 +51,7 @@ def run(bench: Bench) -> None:
     services = bench.services
     ours(bench, "antiphon", "apart", count, at_once)
     # What a partition costs.
-    for number in ("2", "4", "16"):
+    for number in ("2", "8", "16"):
         side = f"antiphon, {number} partitions, postgres"
         on_services(bench, side, "apart", count, at_once, ANTIPHON_PARTITIONS=number)
     in_one_file(bench, "antiphon, 8 partitions, embedded", "apart", count, at_once, ANTIPHON_PARTITIONS="8")

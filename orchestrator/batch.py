@@ -11,7 +11,7 @@ import structlog
 
 from bus.port import Delivery
 from contracts.envelope import derive_id
-from contracts.errors import ContractError, ForgedMessage, MalformedMessage
+from contracts.errors import ContractError, ForgedMessage
 from orchestrator import wire
 from orchestrator.catalog import Catalog
 from orchestrator.decide import begin, decide
@@ -96,14 +96,7 @@ class Batch:
         return True
 
     def objection(self, run_id: str, happening: Happening) -> ContractError | None:
-        """Why a message is not taken, if it is not.
-
-        It is on another partition's queue than its run, whose owner alone may change it; or it is a
-        reply of another service than the one that was asked.
-        """
-        right = wire.partition_of(run_id, self.partitions)
-        if right != self.partition:
-            return MalformedMessage(f"run {run_id} is of partition {right}, and this is {self.partition}")
+        """Why a message is not taken, if it is not: it is a reply of another service than was asked."""
         run = self.runs.get(run_id)
         if run is None or not isinstance(happening, StepFinished | StepFailed) or happening.by is None:
             return None

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from contracts.crash import reached
-from contracts.errors import StoreError
+from contracts.errors import ConfigurationError, StoreError
 from orchestrator.clock import StoreClock
 from orchestrator.leases import Round, keep_leases, leave, release
 from store.database import Database
@@ -41,6 +41,7 @@ class LeaseKeeper:
         name: str,
         lease: float,
         renew: float,
+        partitions: int,
         clock: StoreClock,
         on_round: Callable[[Round], None],
         open_own: Callable[[], Awaitable[Database]] | None,
@@ -50,6 +51,7 @@ class LeaseKeeper:
         self._name = name
         self._lease = lease
         self._renew = renew
+        self._partitions = partitions
         self._clock = clock
         self._on_round = on_round
         self._open_own = open_own
@@ -140,10 +142,13 @@ class LeaseKeeper:
                             name=self._name,
                             now=database.now(),
                             lease=self._lease,
+                            partitions=self._partitions,
                             leaving=self._leaving,
                         )
                     )
                     reached("orchestrator.keeper.renew.after")
+            except ConfigurationError as error:
+                log.error("leases_not_kept", owner=self._owner, error=str(error))
             except (StoreError, TimeoutError) as error:
                 log.warning("leases_not_renewed", owner=self._owner, error=str(error) or type(error).__name__)
             else:

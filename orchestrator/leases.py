@@ -16,7 +16,15 @@ from contracts.errors import ConfigurationError
 from store import tables
 from store.bulk import insert_rows
 
-__all__ = ["Round", "count_partitions", "keep_leases", "leave", "make_partitions", "release"]
+__all__ = [
+    "Round",
+    "count_partitions",
+    "keep_leases",
+    "leave",
+    "make_partitions",
+    "orchestrators_alive",
+    "release",
+]
 
 _ROLES = ("orchestrator", "leaving")
 _KEPT = 86_400.0  # seconds that the row of one that died is kept
@@ -46,7 +54,7 @@ def count_partitions(connection: Connection) -> int:
 
 
 def make_partitions(connection: Connection, count: int) -> int:
-    """Make the partitions of a new store; the number of an old one is fixed and must be the same.
+    """Make the partitions of a new store; the number of an old one must be the same.
 
     Raises ConfigurationError when the store was made with another number.
     """
@@ -56,10 +64,16 @@ def make_partitions(connection: Connection, count: int) -> int:
     found = count_partitions(connection)
     if found != count:
         raise ConfigurationError(
-            f"this store was made with {found} partitions, and the setting says {count}: the number is "
-            f"fixed when a store is made; set ANTIPHON_PARTITIONS={found}"
+            f"this store has {found} partitions, and the setting says {count}: set "
+            f"ANTIPHON_PARTITIONS={found}, or leave it unset (`antiphon partitions --to` gives a store more)"
         )
     return found
+
+
+def orchestrators_alive(connection: Connection, now: float) -> set[str]:
+    """Those that have shown life, whether they own anything or not."""
+    alive = select(_processes.id).where(_processes.role.in_(_ROLES), _processes.alive_until > now)
+    return set(connection.execute(alive).scalars())
 
 
 def keep_leases(
@@ -69,11 +83,13 @@ def keep_leases(
     name: str,
     now: ColumnElement[float],
     lease: float,
+    partitions: int,
     leaving: bool = False,
 ) -> Round:
     """One round: show that ``owner`` lives, renew what it holds, take what is free and due to it.
 
-    ``leaving``: take nothing new.
+    ``leaving``: take nothing new. Raises ConfigurationError when the store has not as many ``partitions``
+    as this process believes.
     """
     reading = float(connection.execute(select(now)).scalar_one())
     _show_life(connection, owner, name, reading, lease, leaving)
@@ -81,6 +97,11 @@ def keep_leases(
     rows = connection.execute(
         select(_partitions.id, _partitions.owner, _partitions.lease_until).order_by(_partitions.id)
     ).all()
+    if len(rows) != partitions:
+        raise ConfigurationError(
+            f"the store has {len(rows)} partitions now, and this process began with {partitions}: "
+            "start it again"
+        )
     if mine:
         connection.execute(
             update(tables.partitions)

@@ -9,14 +9,13 @@ from collections.abc import Sequence
 
 import structlog
 
-from bus.port import Delivery, Outgoing, Subscription
+from bus.port import Outgoing, Subscription
 from contracts.crash import reached
 from contracts.errors import BusError, Fenced, MalformedMessage, StoreError
 from orchestrator import wire
 from orchestrator.batch import Batch
 from orchestrator.beat import Share
 from orchestrator.happenings import (
-    Happening,
     OwnerChanged,
     StartRequested,
     StepFailed,
@@ -34,6 +33,7 @@ from orchestrator.relay import Relay
 from orchestrator.room import forget
 from orchestrator.run import Run
 from orchestrator.shop import Shop
+from orchestrator.strays import Happened, sort_out
 from orchestrator.timers import Timers
 
 __all__ = ["Partition"]
@@ -220,10 +220,10 @@ class Partition:
         commit = Commit(self.number, self.epoch, next(self._commits))
         commit.published.extend(published)
         commit.refused += [one.refused(self._shop.clock()) for one in arrivals if one.happening is None]
-        happenings = [(one, one.run_id, one.happening) for one in arrivals if one.happening is not None]
+        happenings, strays = sort_out(arrivals, self.number, self._shop.partitions, self._shop.clock())
         batch, taken = await self._prepare(commit, happenings)
         try:
-            later = self._decide(batch, happenings, taken)
+            later = strays + self._decide(batch, happenings, taken)
             await self._commit(batch.finish(), share)
         except BaseException:
             # In memory these runs are ahead of the journal now.
@@ -239,7 +239,7 @@ class Partition:
             reached("orchestrator.partition.ack.after")
 
     async def _prepare(
-        self, commit: Commit, happenings: Sequence[tuple[Arrival, str, Happening]]
+        self, commit: Commit, happenings: Sequence[Happened]
     ) -> tuple[Batch, set[tuple[str, str]]]:
         """A batch with all that it needs, and the messages that were taken before."""
         shop = self._shop
@@ -269,13 +269,11 @@ class Partition:
         return batch, known.taken
 
     def _decide(
-        self,
-        batch: Batch,
-        happenings: Sequence[tuple[Arrival, str, Happening]],
-        taken: set[tuple[str, str]],
-    ) -> list[Delivery]:
-        """Decide each; returns the deliveries that must wait for another version of the app."""
-        later: list[Delivery] = []
+        self, batch: Batch, happenings: Sequence[Happened], taken: set[tuple[str, str]]
+    ) -> list[Outgoing]:
+        """Decide each; returns what must wait for another version of the app."""
+        later: list[Outgoing] = []
+        queue = wire.partition_queue(self.number).name
         for arrival, run_id, happening in happenings:
             mark = mark_of(happening)
             if mark is not None:
@@ -291,7 +289,7 @@ class Partition:
             if delivery is not None and objection is not None:
                 batch.refuse(run_id, delivery, objection)
             elif delivery is not None:
-                later.append(delivery)
+                later.append(Outgoing(delivery.message, queue, delay=_OTHER_VERSION_PAUSE))
         return later
 
     async def _commit(self, commit: Commit, share: Share) -> None:
@@ -311,7 +309,7 @@ class Partition:
                 share.leave()
                 await asyncio.sleep(_RETRY_PAUSE)
 
-    async def _settle(self, batch: Batch, later: Sequence[Delivery]) -> None:
+    async def _settle(self, batch: Batch, later: Sequence[Outgoing]) -> None:
         """All of this is after the commit; a crash from here on repeats it, and repeats are harmless."""
         shop = self._shop
         changes = batch.changes.values()
@@ -333,11 +331,8 @@ class Partition:
                 shop.executor.stand_in_line(run_id, place, self._inbox.happened)
         forget(self._runs, batch.changes, _MOST_IN_MEMORY)
         if later:
-            queue = wire.partition_queue(self.number).name
             reached("orchestrator.partition.later.before")
-            await shop.bus.publish(
-                *(Outgoing(delivery.message, queue, delay=_OTHER_VERSION_PAUSE) for delivery in later)
-            )
+            await shop.bus.publish(*later)
             reached("orchestrator.partition.later.after")
 
     async def _wait_for_the_lease(self, share: Share) -> None:

@@ -84,6 +84,7 @@ class Orchestrator:
             name=name,
             lease=lease,
             renew=renew,
+            partitions=partitions,
             clock=self._clock,
             on_round=self._take_round,
             open_own=open_own,

@@ -12,6 +12,7 @@ from antiphon.cli.flows import flows
 from antiphon.cli.keys import keys
 from antiphon.cli.map import map_
 from antiphon.cli.migrate import migrate
+from antiphon.cli.partitions import partitions
 from antiphon.cli.quarantine import quarantine
 from antiphon.cli.retention import retention
 from antiphon.cli.roles import gateway, orchestrator, reactors, service, up
@@ -45,7 +46,19 @@ def main() -> None:
 
 for command in (up, gateway, orchestrator, reactors, service):
     main.add_command(command)
-for command in (check, simulate, map_, contracts, migrate, broker, keys, quarantine, flows, retention):
+for command in (
+    check,
+    simulate,
+    map_,
+    contracts,
+    migrate,
+    partitions,
+    broker,
+    keys,
+    quarantine,
+    flows,
+    retention,
+):
     main.add_command(command)
 
 

@@ -194,8 +194,8 @@ class Settings(BaseSettings):
         None,
         ge=1,
         le=1_024,
-        description="Slices of runs: how many orchestrators can ever share the work. Fixed when the store is "
-        "made. Unset: what the store has; a new one gets 8, or 2 with the embedded bus (one process).",
+        description="Slices of runs: how many orchestrators can share the work. Unset: what the store has; "
+        "a new one gets 4, or 2 with the embedded bus (one process). `antiphon partitions --to` makes more.",
     )
     lease_seconds: float = Field(
         5.0,

@@ -95,9 +95,12 @@ def make_app(seen: Seen, folder: Path) -> App:
 
 
 class SignedHouse:
-    """The roles at work, and what a test does to them."""
+    """The roles at work, and what a test does to them.
 
-    def __init__(self, folder: Path, amqp: str, mode: str) -> None:
+    With more ``partitions``, its client is still one from when there was one.
+    """
+
+    def __init__(self, folder: Path, amqp: str, mode: str, *, partitions: int = 1) -> None:
         self.seen = Seen()
         self.app = make_app(self.seen, folder / "contracts")
         self.keys = folder / "keys"
@@ -106,7 +109,7 @@ class SignedHouse:
         self.settings = Settings(
             amqp_url=amqp,
             home=folder,
-            partitions=1,
+            partitions=partitions,
             signing=mode,  # type: ignore[arg-type]
             workspace="acme",
             renew_seconds=0.5,

@@ -15,6 +15,8 @@ from antiphon.keys import ROLES
 from antiphon.keys.folder import private_name, read_private
 from bus.port import Message
 from contracts.signing import KID, Sealed
+from orchestrator.flow import run_id_of
+from orchestrator.wire import partition_of
 from tests.antiphon.signed_house import WAYS, SignedHouse, until
 from tests.sealing import signed
 
@@ -106,6 +108,23 @@ async def test_starts_that_share_a_message_are_signed_like_any(amqp: str, tmp_pa
         await house.put(forged, *WAYS["partition.0"])
         assert await house.until_quarantined(1) == [("partition.0", "bad-signature")]
         assert await house.ended() == ids
+
+
+async def test_what_an_owner_sends_on_to_another_partition_is_vouched_for(amqp: str, tmp_path: Path) -> None:
+    """Starts alone and in company, said by who does not know of more partitions: none of them is refused."""
+    async with SignedHouse(tmp_path, amqp, "strict", partitions=3).at_work() as house:
+        ids = [f"t-{number}" for number in range(1, 10)]
+        await asyncio.gather(
+            *(house.client.start("acme", "trip", {"id": id}, start_id=f"start-{id}") for id in ids[1:])
+        )
+        await house.client.start("acme", "trip", {"id": ids[0]}, start_id="alone")
+        assert any(b'{"starts":' in one.message.body for one in house.tapped["partition.0"])
+        for id in ids:
+            await house.over(id)
+        await until(lambda: sorted(house.seen.booked) == ids, "all of them to be heard of")
+        assert await house.ended() == ids
+        assert len({partition_of(run_id_of("acme", "trip", id), 3) for id in ids}) == 3
+        assert await house.quarantined() == []
 
 
 async def test_a_replay_of_the_very_same_message_changes_nothing(amqp: str, tmp_path: Path) -> None:

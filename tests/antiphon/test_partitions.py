@@ -21,12 +21,12 @@ async def made(settings: Settings) -> int:
 
 
 async def test_a_new_store_gets_as_many_as_processes_could_use(tmp_path: Path) -> None:
-    """All are one process's with the embedded bus; with RabbitMQ, eight orchestrators could come."""
+    """All are one process's with the embedded bus; with RabbitMQ, four orchestrators could come."""
     alone = Settings(home=tmp_path)
     assert await made(alone) == 2
     others = Settings(home=tmp_path / "others", amqp_url="amqp://nobody@localhost/")
     async with open_store(others, migrate=True) as store:
-        assert await partitions_of(others, store) == 8
+        assert await partitions_of(others, store) == 4
 
 
 async def test_a_store_keeps_the_number_it_was_made_with(tmp_path: Path) -> None:

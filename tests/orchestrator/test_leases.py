@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from contracts.errors import ConfigurationError
 from orchestrator.clock import StoreClock
 from orchestrator.keeper import LeaseKeeper
-from orchestrator.leases import Round, keep_leases, leave, make_partitions, release
+from orchestrator.leases import Round, count_partitions, keep_leases, leave, make_partitions, release
 from store import tables
 from store.database import Database
 
@@ -29,7 +29,10 @@ class Owners:
     async def round(self, owner: str, **more: Any) -> Round:
         def work(connection: Any) -> Round:
             now = literal(self.now)
-            return keep_leases(connection, owner=owner, name="o", now=now, lease=LEASE, **more)
+            partitions = count_partitions(connection)
+            return keep_leases(
+                connection, owner=owner, name="o", now=now, lease=LEASE, partitions=partitions, **more
+            )
 
         return await self.database.write(work)
 
@@ -106,7 +109,8 @@ async def test_a_lease_that_ends_is_taken_as_it_ends(owners: Owners, database: D
     taken = asyncio.Event()
 
     def keep(connection: Any) -> Round:
-        return keep_leases(connection, owner="gone", name="g", now=database.now(), lease=0.5)
+        now = database.now()
+        return keep_leases(connection, owner="gone", name="g", now=now, lease=0.5, partitions=16)
 
     await database.write(keep)
     keeper = LeaseKeeper(
@@ -115,6 +119,7 @@ async def test_a_lease_that_ends_is_taken_as_it_ends(owners: Owners, database: D
         name="h",
         lease=900.0,
         renew=600.0,
+        partitions=16,
         clock=StoreClock(),
         on_round=lambda round: taken.set() if len(round.owned) == 16 else None,
         open_own=None,
@@ -188,8 +193,8 @@ async def test_many_that_come_at_once_never_share_a_partition(owners: Owners, da
     assert sorted([row.owner for row in rows].count(name) for name in names) == [3, 3, 3, 3, 4]
 
 
-async def test_the_number_of_partitions_is_fixed_when_the_store_is_made(owners: Owners) -> None:
-    """Another number would send runs to queues that nobody owns."""
+async def test_a_setting_with_another_number_than_the_store_s_is_refused(owners: Owners) -> None:
+    """It would send runs to queues that nobody owns."""
     write = owners.database.write
     assert await write(lambda connection: make_partitions(connection, 16)) == 16
     with pytest.raises(ConfigurationError, match="ANTIPHON_PARTITIONS=16"):
@@ -211,7 +216,7 @@ async def test_the_database_s_clock_decides(database: Database, monkeypatch: pyt
 
     def work(owner: str) -> Any:
         return lambda connection: keep_leases(
-            connection, owner=owner, name="o", now=database.now(), lease=LEASE
+            connection, owner=owner, name="o", now=database.now(), lease=LEASE, partitions=4
         )
 
     first = await database.write(work("a"))

@@ -20,7 +20,7 @@ from store import tables
 from store.shelves import drop_runs
 from tests.orchestrator.flows import flow, here
 from tests.orchestrator.pretending import asked
-from tests.orchestrator.running import PARTITIONS_MADE, WORKSPACE, House, until
+from tests.orchestrator.running import PARTITIONS_MADE, WORKSPACE, House
 
 SOON = Retry(attempts=3, first=0.02, factor=1, jitter=0)
 
@@ -181,24 +181,21 @@ async def test_what_is_no_message_is_quarantined_and_the_partition_goes_on(house
     assert {row["queue"] for row in held} == {partition_queue(partition).name}
 
 
-async def test_a_message_on_another_partition_s_queue_changes_no_run(house: House) -> None:
-    """Only a run's own owner may change it; a start there makes no run either."""
+async def test_a_message_on_another_partition_s_queue_goes_on_to_its_run_s_owner(house: House) -> None:
+    """Who alone may change it; a start makes its run there as well."""
     made = flow(wait(signal="go"))
     await house.orchestrate(made)
     run_id = (await house.start(made, "k1")).run_id
-    right = partition_of(run_id, PARTITIONS_MADE)
-    wrong = (right + 1) % PARTITIONS_MADE
+    wrong = (partition_of(run_id, PARTITIONS_MADE) + 1) % PARTITIONS_MADE
     cancel = request(
         "cancel", run_id, wrong, {"reason": "", "actor": "x"}, id="1", at=1.0, workspace=WORKSPACE
     )
-    await house.bus.publish(cancel, start(asked(made, run_id="nowhere", partition=wrong), 1.0))
-
-    async def held() -> bool:
-        return len(await house.rows(tables.quarantine)) == expected
-
-    expected = 1 + (partition_of("nowhere", PARTITIONS_MADE) != wrong)
-    await until(held, lambda: "the quarantine")
-    assert (await house.run(run_id))["status"] == "running"
+    right = partition_of("elsewhere", PARTITIONS_MADE)
+    there = (right + 1) % PARTITIONS_MADE
+    await house.bus.publish(cancel, start(asked(made, run_id="elsewhere", partition=there), 1.0))
+    await house.until(run_id, "cancelled")
+    assert (await house.until("elsewhere", "running"))["partition"] == right
+    assert await house.rows(tables.quarantine) == []
 
 
 async def test_an_event_off_contract_or_without_a_key_is_quarantined(house: House) -> None:

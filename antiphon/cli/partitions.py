@@ -1,0 +1,67 @@
+"""``antiphon partitions``: how many the store has, who owns them, and more of them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+
+import click
+import orjson
+from sqlalchemy import Connection, select
+
+from antiphon.rooms import open_store
+from antiphon.settings import Settings
+from orchestrator.growth import grow
+from store.tables import partitions as table
+
+__all__ = ["partitions"]
+
+
+@click.command()
+@click.option("--to", "number", type=click.IntRange(1, 1_024), help="Give the store so many.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def partitions(number: int | None, as_json: bool) -> None:
+    """Slices of the runs: an orchestrator owns some, and no more than so many can share the work.
+
+    \b
+    How many there are, and who owns each:
+      antiphon partitions
+    More, once every orchestrator is stopped (some three seconds for each 100,000 runs, ended ones too):
+      antiphon partitions --to 16
+
+    Then start them again; ANTIPHON_PARTITIONS, where it is set, says the new number first. Other roles may go
+    on meanwhile: what they send to a partition of before is sent on, until they are started again, too. Only
+    more are possible. With a provisioned broker, make the new queues first:
+
+    \b
+      ANTIPHON_PARTITIONS=16 antiphon broker plan shop.app:app
+    """
+    settings = Settings.load()
+    told, line = asyncio.run(_look(settings) if number is None else _grow(settings, number))
+    click.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() if as_json else line)
+
+
+async def _look(settings: Settings) -> tuple[object, str]:
+    def owners(connection: Connection) -> dict[int, str | None]:
+        c = table.c
+        now = database.now()
+        query = select(c.id, c.owner, c.lease_until > now).order_by(c.id)
+        return {id: owner if held else None for id, owner, held in connection.execute(query)}
+
+    async with open_store(settings) as database:
+        found = await database.read(owners)
+    lines = [f"{len(found)} partitions" if found else "none yet: the first process that starts makes them"]
+    lines += [f"{number}: {owner or 'nobody owns it now'}" for number, owner in found.items()]
+    return {
+        "partitions": len(found),
+        "owners": {str(number): owner for number, owner in found.items()},
+    }, "\n".join(lines)
+
+
+async def _grow(settings: Settings, number: int) -> tuple[object, str]:
+    async with open_store(settings) as database:
+        now = database.now()
+        growth = await database.write(lambda connection: grow(connection, number, now=now))
+    if growth.before == growth.now:
+        return asdict(growth), f"{growth.now} partitions, as before"
+    return asdict(growth), f"{growth.now} partitions instead of {growth.before}; {growth.moved} runs moved"

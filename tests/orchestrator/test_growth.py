@@ -1,0 +1,200 @@
+"""A store gets more partitions: every run goes on, with what was on its way to it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from contracts.errors import ConfigurationError
+from orchestrator import growth
+from orchestrator.client import Client
+from orchestrator.flow import Flow, run_id_of
+from orchestrator.growth import Growth, grow
+from orchestrator.leases import keep_leases, make_partitions
+from orchestrator.nodes import call, emit, sleep, step, wait
+from orchestrator.wire import partition_of, partition_queue
+from reactors.service import CommandContext, Service
+from store import tables
+from store.database import Database
+from tests.orchestrator.flows import flow
+from tests.orchestrator.running import PARTITIONS_MADE, WORKSPACE, House, until
+
+MORE = 10  # not a multiple of what was made: runs change places all over
+KEYS = [f"k{n}" for n in range(24)]
+
+
+def grown(database: Database, to: int) -> Any:
+    return database.write(lambda connection: grow(connection, to, now=database.now()))
+
+
+async def client_of(house: House, *flows: Flow, partitions: int) -> Client:
+    """One that starts runs without waiting for an answer."""
+    return Client(
+        flows,
+        bus=house.bus,
+        database=house.database,
+        live=house.live,
+        check=house.registry.validate,
+        incarnation=secrets.token_hex(8),
+        partitions=partitions,
+    )
+
+
+async def ready(house: House, partitions: int) -> int:
+    """How many messages wait on the queues of so many partitions."""
+    stats = [await house.bus.stats(partition_queue(number).name) for number in range(partitions)]
+    return sum(each.ready for each in stats)
+
+
+async def test_runs_go_on_with_what_was_under_way_to_them(house: House) -> None:
+    """Waits, sleeps, children, commands answered later, early events, and starts that nobody has read yet."""
+    answer = asyncio.Event()
+    bank = Service("bank")
+
+    @bank.handles("bank.hold.v1")
+    async def hold(data: dict[str, Any], ctx: CommandContext) -> dict[str, str]:
+        await answer.wait()
+        return {"id": data["id"]}
+
+    keyed = {"id": "$.input.id"}
+    child = Flow("leg", version=1, key="id", input="f.asked.v1", steps=[wait("x.said.v1", by="id")])
+    made = flow(
+        step("hold", at="bank", command="bank.hold.v1", data=keyed, compensate="nothing"),
+        wait("x.done.v1", by="id"),
+        call("leg", keyed, name="leg"),
+        sleep("300ms", name="nap"),
+        emit("trip.over.v1", keyed),
+    )
+    first = await house.orchestrate(made, child)
+    await house.serve(bank)
+    receipts = [await house.start(made, key) for key in KEYS]
+    for receipt in receipts:
+        await house.until_fact(receipt.run_id, "step_scheduled")
+    await house.publish("x.done.v1", KEYS[0])
+    await house.publish("x.done.v1", "not-yet")
+    await until(lambda: _rows(house, tables.early_events), lambda: "the event that nobody waits for")
+    await house.stop_first()
+    assert first.owned == {}
+    # The replies, and a start: they lie on queues of before.
+    answer.set()
+    await until(lambda: _at_least(house, PARTITIONS_MADE, len(KEYS)), lambda: "the replies")
+    before = await client_of(house, made, child, partitions=PARTITIONS_MADE)
+    late = await before.start(WORKSPACE, made.name, {"id": "late"}, start_id="late", wait=0)
+    grew = await grown(house.database, MORE)
+    assert (grew.before, grew.now) == (PARTITIONS_MADE, MORE)
+    assert grew.moved > len(KEYS) // 2
+    await house.orchestrate(made, child, partitions=MORE)
+    # One that does not know of it yet goes on as before.
+    stale = await before.start(WORKSPACE, made.name, {"id": "stale"}, start_id="stale", wait=0)
+    for key in (*KEYS[1:], "late", "stale"):
+        await house.publish("x.done.v1", key)
+    for key in (*KEYS, "late", "stale"):
+        await house.publish("x.said.v1", key)
+    for receipt in (*receipts, late, stale):
+        await house.until(receipt.run_id, "completed")
+    for table in (tables.runs, tables.timers, tables.early_events):
+        for row in await house.rows(table):
+            assert row["partition"] == partition_of(row.get("run_id") or row["id"], MORE)
+    assert await house.rows(tables.quarantine) == []
+    assert await ready(house, MORE) == 0
+
+
+async def _rows(house: House, table: Any) -> bool:
+    return bool(await house.rows(table))
+
+
+async def _at_least(house: House, partitions: int, count: int) -> bool:
+    return await ready(house, partitions) >= count
+
+
+async def test_a_stray_changes_no_run_where_it_does_not_belong(house: House) -> None:
+    """What is put on the wrong queue is done once, by the owner of its run, and not read where it came."""
+    made = flow(wait("x.done.v1", by="id"))
+    orchestrator = await house.orchestrate(made)
+    stray = await client_of(house, made, partitions=1)  # believes that all runs are of partition 0
+    for key in KEYS:
+        await stray.start(WORKSPACE, made.name, {"id": key}, start_id=key, wait=0)
+    for key in KEYS:
+        await house.publish("x.done.v1", key)
+    for key in KEYS:
+        await house.until(run_id_of(WORKSPACE, made.name, key), "completed")
+    foreign = [
+        run.id
+        for number, partition in orchestrator._partitions.items()
+        for run in partition._runs.values()
+        if partition_of(run.id, PARTITIONS_MADE) != number
+    ]
+    assert foreign == []
+
+
+async def test_nothing_grows_while_an_orchestrator_lives(database: Database) -> None:
+    """Not even beside one that owns nothing: it would go on with the old number."""
+    await database.write(lambda connection: make_partitions(connection, 4))
+
+    def keep(owner: str, leaving: bool) -> Any:
+        return lambda connection: keep_leases(
+            connection, owner=owner, name="o", now=database.now(), lease=60, partitions=4, leaving=leaving
+        )
+
+    await database.write(keep("idle", True))
+    with pytest.raises(ConfigurationError, match="idle"):
+        await grown(database, 8)
+    await database.write(lambda connection: connection.execute(tables.processes.delete()))
+    held = {"owner": "frozen", "lease_until": 1e12}
+    await database.write(lambda connection: connection.execute(update(tables.partitions).values(**held)))
+    with pytest.raises(ConfigurationError, match="frozen"):
+        await grown(database, 8)
+    gone = {"lease_until": 0.0}
+    await database.write(lambda connection: connection.execute(update(tables.partitions).values(**gone)))
+    assert await grown(database, 8) == Growth(4, 8, 0)
+    assert await grown(database, 8) == Growth(8, 8, 0)
+    with pytest.raises(ConfigurationError, match="can only grow"):
+        await grown(database, 4)
+    with pytest.raises(ConfigurationError, match="began with 4"):
+        await database.write(keep("stale", False))
+    assert await database.read(lambda c: c.execute(select(tables.processes)).all()) == []
+
+
+async def test_a_store_without_partitions_says_who_makes_them(database: Database) -> None:
+    """There is nothing to grow."""
+    with pytest.raises(ConfigurationError, match="ANTIPHON_PARTITIONS"):
+        await grown(database, 8)
+
+
+async def test_many_runs_are_moved_page_by_page(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ended ones too, for they can be asked for again; and timers of theirs, several of one run."""
+    monkeypatch.setattr(growth, "_PAGE", 7)
+    await database.write(lambda connection: make_partitions(connection, 3))
+    ids = [secrets.token_hex(16) for _ in range(100)]
+    plain = dict.fromkeys(("workspace", "flow", "key", "correlation", "input_digest", "start_id"), "x")
+    same = {
+        **plain,
+        "input": "{}",
+        "state": "{}",
+        "seq": 1,
+        "version": 1,
+        "created_at": 1.0,
+        "updated_at": 1.0,
+    }
+    runs = [
+        {"id": id, "partition": partition_of(id, 3), **same, "status": "completed", "ended_at": 2.0}
+        for id in ids
+    ]
+    timers = [
+        {"run_id": id, "name": name, "partition": partition_of(id, 3), "due_at": 5.0}
+        for id in ids[:50]
+        for name in ("a", "b")
+    ]
+    await database.write(lambda connection: connection.execute(tables.runs.insert(), runs))
+    await database.write(lambda connection: connection.execute(tables.timers.insert(), timers))
+    moved = sum(partition_of(id, 3) != partition_of(id, 7) for id in ids)
+    assert await grown(database, 7) == Growth(3, 7, moved)
+    for table, run_id in ((tables.runs, tables.runs.c.id), (tables.timers, tables.timers.c.run_id)):
+        query = select(run_id, table.c.partition)
+        rows = await database.read(lambda connection, q=query: connection.execute(q).all())
+        assert len(rows) == 100
+        assert all(partition == partition_of(id, 7) for id, partition in rows)
