@@ -25,9 +25,9 @@ from reactors.patience import patiently
 from reactors.quarantine import Quarantine
 from reactors.settlements import Settlement
 
-__all__ = ["Attempt", "Desk", "Means"]
+__all__ = ["Desk", "Means"]
 
-Attempt = Callable[[Claim, Claimed], Awaitable[None]]
+_Attempt = Callable[[Claim, Claimed], Awaitable[None]]
 
 RETURN_TIMEOUT = 2.0  # seconds to give a claim back while stopping
 
@@ -84,9 +84,12 @@ class Desk(ABC):
         finally:
             self._in_hand.discard(key)
 
-    async def handle(self, delivery: Delivery, claim: Claim, attempt: Attempt | None = None) -> None:
-        """Claim it and do as the inbox says; ``attempt`` instead of the desk's own."""
-        attempt = attempt or self.attempt
+    async def handle(self, delivery: Delivery, claim: Claim) -> None:
+        """Bring what may be handled to its end."""
+        await self.claimed(delivery, claim, self.attempt)
+
+    async def claimed(self, delivery: Delivery, claim: Claim, attempt: _Attempt) -> None:
+        """Claim it, and do as the inbox says: ``attempt`` it where that says so."""
         verdict = await self._claim(claim)
         if isinstance(verdict, Suspected):
             # What has crashed workers before is tried with no other suspect beside it, so that of
@@ -97,7 +100,7 @@ class Desk(ABC):
         else:
             await self._follow(delivery, claim, verdict, attempt)
 
-    async def _follow(self, delivery: Delivery, claim: Claim, verdict: Verdict, attempt: Attempt) -> None:
+    async def _follow(self, delivery: Delivery, claim: Claim, verdict: Verdict, attempt: _Attempt) -> None:
         event = claim.letter.event
         match verdict:
             case Claimed():

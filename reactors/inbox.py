@@ -27,7 +27,7 @@ from reactors.failure import Failure
 from reactors.letter import letter_id
 from reactors.settlements import Settlement, all_settled, done_at_once, settle
 from reactors.tombstones import refusal, tombstone
-from reactors.unclaimed import Done, all_recorded, record, recorded_at_once
+from reactors.unclaimed import Done, all_recorded, record_done, recorded_at_once
 from store.bulk import insert_rows, update_rows
 from store.database import Database, GroupCommit
 from store.shortcut import Shortcut, Single
@@ -79,8 +79,8 @@ class Inbox:
     async def record(self, done: Done) -> bool:
         """Record what was done without a claim; False, and none of its works, when it is a repeat.
 
-        Raises StoreUnavailable, after which it may be recorded or not (a claim tells), and whatever the
-        handler's own works raised, in which case it is not.
+        Raises StoreUnavailable (recording again is harmless, and False where it was recorded), and whatever
+        the handler's own works raised, in which case it is not.
         """
         reached("reactors.inbox.record.before")
         recorded = await self._records.submit(done)
@@ -91,7 +91,7 @@ class Inbox:
         return settle(conn, items, incarnation=self._incarnation, now=self._time(conn))
 
     def _record_all(self, conn: Connection, items: list[Done]) -> list[bool]:
-        return record(conn, items, incarnation=self._incarnation, now=self._time(conn))
+        return record_done(conn, items, incarnation=self._incarnation, now=self._time(conn))
 
     def _claim_fresh(self, items: list[Claim]) -> Single | None:
         """``_claim_all`` as one statement, for messages that never came before; it fails when one did."""

@@ -17,7 +17,7 @@ from contracts.errors import BusError, ContractError, PublishFailed, StoreUnavai
 from reactors.attempt import attempt
 from reactors.claims import Claim, Claimed, Settled
 from reactors.context import ReactionContext, Work
-from reactors.desk import Attempt, Desk, Means
+from reactors.desk import Desk, Means
 from reactors.failure import Failure
 from reactors.reactor import Reactor
 from reactors.settlements import Settlement
@@ -41,20 +41,24 @@ class ReactorDesk(Desk):
         self._reactor = reactor
         self._unheard: set[str] = set()
 
-    async def handle(self, delivery: Delivery, claim: Claim, attempt: Attempt | None = None) -> None:
+    async def handle(self, delivery: Delivery, claim: Claim) -> None:
         """An idempotent handler does not wait for a claim to what comes for the first time.
 
         What was handed out before may have taken its worker down, and is claimed: claims count that.
         """
-        early = self._reactor.idempotent and delivery.deliveries == 0 and not claim.came_before
-        if early and attempt is None:
-            outcome = await self._try_unclaimed(claim)
-            if outcome is True:
-                return
-            if isinstance(outcome, Failure):
-                # Nothing is known of it yet; the claim says which attempt it was that failed.
-                attempt = partial(self._failed, failure=outcome)
-        await super().handle(delivery, claim, attempt)
+        if not self._reactor.idempotent or delivery.deliveries or claim.came_before:
+            await super().handle(delivery, claim)
+            return
+        began = asyncio.get_running_loop().time()
+        tried = await self._try(claim.letter.event, 1)
+        recorded: bool | Failure = (
+            tried if isinstance(tried, Failure) else await self._record(claim, tried, began)
+        )
+        if isinstance(recorded, Failure):
+            # Nothing is known of it yet: the claim says which attempt it was that failed.
+            await self.claimed(delivery, claim, partial(self._failed, failure=recorded))
+        elif not recorded:
+            await super().handle(delivery, claim)  # it came before: the inbox knows how that stands
 
     async def attempt(self, claim: Claim, claimed: Claimed) -> None:
         tried = await self._try(claim.letter.event, claimed.attempt)
@@ -64,25 +68,6 @@ class ReactorDesk(Desk):
 
     async def settled_before(self, claim: Claim, settled: Settled) -> None:
         self.log.debug("repeat of a settled reaction", event_id=claim.key.event_id, status=settled.status)
-
-    async def _try_unclaimed(self, claim: Claim) -> bool | Failure:
-        """Whether what was done is recorded; if not it is a repeat, or the store did not answer."""
-        event = claim.letter.event
-        time = asyncio.get_running_loop().time
-        began = time()
-        tried = await self._try(event, 1)
-        if isinstance(tried, Failure):
-            return tried
-        took = time() - began
-        try:
-            recorded = await self.means.inbox.record(Done(claim, took, tried.works, tried.emitted))
-        except StoreUnavailable:
-            return False
-        except Exception as error:  # the handler's own SQL
-            return Failure.of(error)
-        if recorded:
-            self._tell_done(event, 1, tried)
-        return recorded
 
     async def _try(self, event: Event, number: int) -> _Tried | Failure:
         """Run the handler and publish what it emitted."""
@@ -159,6 +144,21 @@ class ReactorDesk(Desk):
         if kept:
             self._tell_done(claim.letter.event, claimed.attempt, tried)
         return None
+
+    async def _record(self, claim: Claim, tried: _Tried, began: float) -> bool | Failure:
+        """Record what was done without a claim; False when it is a repeat."""
+        took = asyncio.get_running_loop().time() - began
+        done, inbox = Done(claim, took, tried.works, tried.emitted), self.means.inbox
+        try:
+            try:
+                recorded = await inbox.record(done)
+            except StoreUnavailable:
+                recorded = await self.waiting_for_store(lambda: inbox.record(done), "record")
+        except Exception as error:  # the handler's own SQL
+            return Failure.of(error)
+        if recorded:
+            self._tell_done(claim.letter.event, 1, tried)
+        return recorded
 
     async def _failed(self, claim: Claim, claimed: Claimed, *, failure: Failure) -> None:
         event = claim.letter.event

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from contracts.envelope import Event
-from contracts.record import record as plain
+from contracts.record import record
 from reactors.claims import Claim
 from reactors.context import Work
 from reactors.settlements import emitted_row, told_row
@@ -23,12 +23,12 @@ from store.shortcut import Single
 from store.tables import events, reactions
 from store.timed import Timed
 
-__all__ = ["Done", "all_recorded", "record", "recorded_at_once"]
+__all__ = ["Done", "all_recorded", "record_done", "recorded_at_once"]
 
 _KEYS = ("reactor", "source", "event_id")
 
 
-@plain(eq=False)
+@record(eq=False)
 class Done:
     """A first attempt that has ended well, ``took`` seconds after it began; the rest as in a Settlement."""
 
@@ -38,7 +38,7 @@ class Done:
     emitted: Sequence[tuple[Event, bool]] = ()
 
 
-def record(conn: Connection, items: list[Done], *, incarnation: str, now: float) -> list[bool]:
+def record_done(conn: Connection, items: list[Done], *, incarnation: str, now: float) -> list[bool]:
     """Record what is new and run its works; False for repeats."""
     first = dict(sorted({item.claim.key: item for item in reversed(items)}.items()))
     same = _same(incarnation) | {"finished_at": now}
@@ -55,7 +55,7 @@ def record(conn: Connection, items: list[Done], *, incarnation: str, now: float)
 
 
 def recorded_at_once(items: list[Done], *, incarnation: str) -> Single | None:
-    """``record`` as one statement, for what is new and has no works; it fails when one is a repeat."""
+    """``record_done`` as one statement, for what is new and has no works; it fails when one is a repeat."""
     if any(item.works for item in items) or len({item.claim.key for item in items}) < len(items):
         return None
     timed = Timed()

@@ -161,7 +161,7 @@ def _expect(
                 type_,
                 "",
                 known,
-                f"{reactor} subscribes to {type_} and has not taken this one, {waited} after it was "
+                f"{reactor} subscribes to {type_} and has not recorded this one, {waited} after it was "
                 f"published.{' Is the reactor running?' if late else ''}",
                 at,
             )

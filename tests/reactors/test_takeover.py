@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,8 +24,8 @@ from reactors.presence import Presence
 from reactors.reactor import reacts_to
 from reactors.settlements import Settlement
 from store.tables import dead_letters, processes, reactions
-from tests.reactors.worker import ledger
-from tests.reactors.world import BOOKED, World, booked, until
+from tests.reactors.worker import bomb, ledger
+from tests.reactors.world import BOOKED, TOLD, World, booked, until
 
 
 async def kill_a_worker_after(messages: int, world: World) -> None:
@@ -59,6 +61,25 @@ async def test_killed_in_the_middle(world: World) -> None:
     assert await world.database.read(lambda conn: [row.ride for row in conn.execute(query)]) == rides
     crashed = [row for row in await world.rows(reactions) if row["crashes"] == 1]
     assert len(crashed) == in_hand > 0
+
+
+async def test_who_takes_down_its_workers_is_counted_though_it_was_not_claimed_at_first(world: World) -> None:
+    """An idempotent handler: nothing is known of the first crash (embedded: of two), and then of each."""
+    await world.bus.declare(bomb.reactor.queue())
+    await world.publish(replace(booked("r1"), type=TOLD))
+    await world.close_bus()
+    lives: list[list[tuple[str, int]]] = []
+    while len(lives) < 5 and lives[-1:] != [[("claimed", 1)]]:
+        worker = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.reactors.worker", world.bus_at, world.database_url
+        )
+        assert await asyncio.wait_for(worker.wait(), 60) == -signal.SIGKILL
+        lives.append([(row["status"], row["crashes"]) for row in await world.rows(reactions, reactor="bomb")])
+    await world.open_bus()
+    unseen = 1 if world.bus_at.startswith("amqp") else 2
+    assert lives[0] == []
+    assert lives[-2:] == [[("claimed", 0)], [("claimed", 1)]]
+    assert len(lives) <= unseen + 2
 
 
 def claim(event: Event, *, redrive: int = 0, alone: bool = False) -> Claim:

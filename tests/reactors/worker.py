@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from typing import Any
 
@@ -18,7 +19,7 @@ from reactors.reactor import reacts_to
 from reactors.runtime import ReactorRuntime
 from store.database import Database
 from store.live import MemoryLive
-from tests.reactors.world import BOOKED, make_registry, open_bus
+from tests.reactors.world import BOOKED, TOLD, make_registry, open_bus
 
 
 @reacts_to(BOOKED, transactional=True, concurrency=8)
@@ -33,11 +34,17 @@ async def ledger(event: dict[str, Any], ctx: ReactionContext) -> None:
     ctx.execute(write)
 
 
+@reacts_to(TOLD, idempotent=True)
+async def bomb(event: dict[str, Any]) -> None:
+    """Takes its worker down."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 async def main(bus_at: str, database_url: str) -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     database = await Database.open(database_url)
     runtime = ReactorRuntime(
-        [ledger],
+        [ledger, bomb],
         [],
         bus=await open_bus(bus_at),
         database=database,
