@@ -44,7 +44,7 @@ class Address:
 async def declare(app: App, rooms: Rooms) -> None:
     """Make every queue of the app, whichever role this is: no event may come before its queue.
 
-    Raises ConfigurationError when the store was made with another number of partitions.
+    Raises ConfigurationError when the store has another number of partitions.
     """
     count = rooms.partitions
     reached("antiphon.roles.make.before")

@@ -30,7 +30,7 @@ __all__ = ["PARTITIONS", "Rooms", "open_bus", "open_rooms", "open_store", "parti
 
 log = structlog.get_logger(__name__)
 
-# Of a new store: as many orchestrators can share it (decision 0030). With the embedded bus there is one.
+# Of a new store: as many orchestrators can share it (decision 0034). With the embedded bus there is one.
 PARTITIONS, _PARTITIONS_EMBEDDED = 4, 2
 _WRITERS = 2  # on PostgreSQL: what is decided next is written beside what is being written (decision 0024)
 

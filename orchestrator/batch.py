@@ -32,6 +32,7 @@ from orchestrator.effects import (
 from orchestrator.facts import Fact
 from orchestrator.flow import Flow
 from orchestrator.happenings import (
+    CancelRequested,
     EventArrived,
     Happening,
     MigrationRequested,
@@ -50,6 +51,8 @@ from orchestrator.turn import Decision, Rules
 __all__ = ["Batch"]
 
 log = structlog.get_logger(__name__)
+
+_START_ON_ITS_WAY = 600.0  # seconds after which a start that has not come is not waited for
 
 
 @dataclass(slots=True)
@@ -78,7 +81,7 @@ class Batch:
     repairs: list[tuple[str, Fact]] = field(default_factory=list)
 
     def take(self, run_id: str, happening: Happening) -> bool:
-        """Let one thing happen; false when this process lacks the flow's code, and it must wait."""
+        """Let one thing happen; false when it must wait: its flow's code is not here, or its run not yet."""
         run = self.runs.get(run_id)
         match happening:
             case StartRequested():
@@ -91,6 +94,8 @@ class Batch:
                 self._keep_early(run_id, happening)
             case StepFinished() | StepFailed() | TimerFired():
                 pass  # of a run that was purged
+            case CancelRequested(parent=str(), asked_at=at) if self.now - at < _START_ON_ITS_WAY:
+                return False  # the child's start, which it stood behind, takes another way (strays)
             case _:
                 log.warning("no_such_run", run=run_id, happening=type(happening).__name__)
         return True

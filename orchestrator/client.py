@@ -278,7 +278,9 @@ class Client:
             if id and await self._was_taken(run_id, message_id):
                 return  # a repeat by somebody who did not hear that it was taken
             raise RunEnded(f"run {run_id} has ended as {row.status}; it can't take {verb!r} any more")
-        request = wire.request(verb, run_id, row.partition, data, id=message_id, at=at, workspace=workspace)
+        # Where this process's starts go, and not what the row says: its owner of before sends both on.
+        partition = wire.partition_of(run_id, self._partitions)
+        request = wire.request(verb, run_id, partition, data, id=message_id, at=at, workspace=workspace)
         reached("orchestrator.client.ask.before")
         await self._bus.publish(wire.by_hand(request) if self._by_hand else request)
         reached("orchestrator.client.ask.after")
@@ -291,7 +293,6 @@ class Client:
     async def _row(self, workspace: str, run_id: str) -> Any:
         columns = tables.runs.c
         query = select(
-            columns.partition,
             columns.status,
             columns.ended_at,
             columns.flow,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, select
+from sqlalchemy import Column, ColumnElement, Connection, Table, select, update
 
 from contracts.errors import ConfigurationError
 from contracts.record import record
@@ -60,8 +60,10 @@ def grow(connection: Connection, partitions: int, *, now: ColumnElement[float]) 
     moved = _move(connection, tables.runs, tables.runs.c.id, partitions)
     for table in (tables.timers, tables.early_events):
         _move(connection, table, table.c.run_id, partitions)
-    new = [{"id": number} for number in range(before, partitions)]
-    insert_rows(connection, tables.partitions, new)
+    # A commit of the last owner that is still under way somewhere is fenced off, as by the next one.
+    fenced = {"epoch": tables.partitions.c.epoch + 1, "owner": None, "lease_until": 0.0}
+    connection.execute(update(tables.partitions).values(fenced))
+    insert_rows(connection, tables.partitions, [{"id": number} for number in range(before, partitions)])
     return Growth(before, partitions, moved)
 
 

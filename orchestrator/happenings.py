@@ -121,12 +121,16 @@ class TimerFired:
 
 @dataclass(frozen=True, slots=True)
 class CancelRequested:
-    """Somebody wants the run undone. ``parent``: a run that called it, and may only cancel its own."""
+    """Somebody wants the run undone. ``parent``: a run that called it, and may only cancel its own.
+
+    ``asked_at``: in seconds since the epoch; 0 where that is not known.
+    """
 
     message_id: str
     reason: str
     actor: str
     parent: str | None = None
+    asked_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

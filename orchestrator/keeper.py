@@ -148,7 +148,10 @@ class LeaseKeeper:
                     )
                     reached("orchestrator.keeper.renew.after")
             except ConfigurationError as error:
+                # The store has grown past this process, which may own nothing of it any more.
                 log.error("leases_not_kept", owner=self._owner, error=str(error))
+                self._valid_until = 0.0
+                deliver(Round(0.0))
             except (StoreError, TimeoutError) as error:
                 log.warning("leases_not_renewed", owner=self._owner, error=str(error) or type(error).__name__)
             else:

@@ -49,14 +49,14 @@ class Round:
 
 
 def count_partitions(connection: Connection) -> int:
-    """How many the store was made with; 0: none yet."""
+    """How many the store has; 0: none yet."""
     return int(connection.execute(select(func.count()).select_from(tables.partitions)).scalar_one())
 
 
 def make_partitions(connection: Connection, count: int) -> int:
     """Make the partitions of a new store; the number of an old one must be the same.
 
-    Raises ConfigurationError when the store was made with another number.
+    Raises ConfigurationError when the store has another number.
     """
     if not count_partitions(connection):
         insert_rows(connection, tables.partitions, [{"id": n} for n in range(count)], on_conflict="ignore")
@@ -97,11 +97,6 @@ def keep_leases(
     rows = connection.execute(
         select(_partitions.id, _partitions.owner, _partitions.lease_until).order_by(_partitions.id)
     ).all()
-    if len(rows) != partitions:
-        raise ConfigurationError(
-            f"the store has {len(rows)} partitions now, and this process began with {partitions}: "
-            "start it again"
-        )
     if mine:
         connection.execute(
             update(tables.partitions)
@@ -116,6 +111,12 @@ def keep_leases(
         epoch = _take(connection, partition, owner, reading, lease)
         if epoch is not None:
             mine[partition] = epoch
+    # Asked when all that is taken is locked: whoever gives the store more waits for that, or was before it.
+    found = count_partitions(connection)
+    if found != partitions:
+        raise ConfigurationError(
+            f"the store has {found} partitions now, and this process began with {partitions}: start it again"
+        )
     surplus = tuple(sorted(mine, reverse=True)[: max(0, len(mine) - share)])
     ends = [row.lease_until - reading for row in rows if row.owner not in (None, owner)]
     return Round(reading, mine, surplus, min((end for end in ends if end > 0), default=None))

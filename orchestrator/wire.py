@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -176,7 +177,8 @@ def _read(event: Event, data: dict[str, Any], partition: int) -> Happening:
                 event.id, data["node"], data["child"], data["status"], data["result"], data["error"]
             )
         case "cancel":
-            return CancelRequested(event.id, data["reason"], data["actor"], data.get("parent"))
+            asked_at = datetime.fromisoformat(event.time).timestamp() if event.time else 0.0
+            return CancelRequested(event.id, data["reason"], data["actor"], data.get("parent"), asked_at)
         case "pause":
             return PauseRequested(event.id, data["reason"], data["actor"])
         case "migrate":

@@ -34,7 +34,7 @@ def partitions(number: int | None, as_json: bool) -> None:
     more are possible. With a provisioned broker, make the new queues first:
 
     \b
-      ANTIPHON_PARTITIONS=16 antiphon broker plan shop.app:app
+      ANTIPHON_PARTITIONS=16 antiphon broker provision shop.app:app
     """
     settings = Settings.load()
     told, line = asyncio.run(_look(settings) if number is None else _grow(settings, number))

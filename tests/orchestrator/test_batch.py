@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -51,6 +52,14 @@ def test_a_step_that_is_cancelled_in_the_batch_that_ordered_it_is_not_started() 
     batch.take(start.run_id, StepFinished("a", 1, None, 1))
     batch.take(start.run_id, CANCEL)
     assert [(order.node, order.back) for _, _, order in batch.dispatches] == [("b", True)]
+
+
+def test_a_parent_s_cancel_of_a_run_that_is_not_there_waits_for_a_while() -> None:
+    """For its start may be on its way; a person's does not wait, and neither does an old one."""
+    batch = batch_of(flow(here("a")), now=1_000.0)
+    assert not batch.take("r", replace(CANCEL, parent="p", asked_at=900.0))
+    assert batch.take("r", replace(CANCEL, parent="p", asked_at=1.0))
+    assert batch.take("r", replace(CANCEL, asked_at=900.0))
 
 
 def test_facts_of_one_batch_have_no_gaps() -> None:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import Connection, literal, select, update
 
-from contracts.errors import ConfigurationError
-from orchestrator import growth
+from contracts.errors import ConfigurationError, Fenced
+from orchestrator import growth, leases, partition
 from orchestrator.client import Client
 from orchestrator.flow import Flow, run_id_of
 from orchestrator.growth import Growth, grow
-from orchestrator.leases import keep_leases, make_partitions
+from orchestrator.journal import Commit, Journal
+from orchestrator.leases import Round, keep_leases, make_partitions
 from orchestrator.nodes import call, emit, sleep, step, wait
-from orchestrator.wire import partition_of, partition_queue
+from orchestrator.wire import partition_of, partition_queue, request, start
 from reactors.service import CommandContext, Service
 from store import tables
 from store.database import Database
 from tests.orchestrator.flows import flow
+from tests.orchestrator.pretending import asked
 from tests.orchestrator.running import PARTITIONS_MADE, WORKSPACE, House, until
 
 MORE = 10  # not a multiple of what was made: runs change places all over
@@ -87,15 +90,17 @@ async def test_runs_go_on_with_what_was_under_way_to_them(house: House) -> None:
     grew = await grown(house.database, MORE)
     assert (grew.before, grew.now) == (PARTITIONS_MADE, MORE)
     assert grew.moved > len(KEYS) // 2
+    # One that does not know of it yet goes on as before, also while nobody has the new queues.
+    await before.cancel(WORKSPACE, receipts[-1].run_id, reason="not wanted", actor="ann")
     await house.orchestrate(made, child, partitions=MORE)
-    # One that does not know of it yet goes on as before.
     stale = await before.start(WORKSPACE, made.name, {"id": "stale"}, start_id="stale", wait=0)
     for key in (*KEYS[1:], "late", "stale"):
         await house.publish("x.done.v1", key)
     for key in (*KEYS, "late", "stale"):
         await house.publish("x.said.v1", key)
-    for receipt in (*receipts, late, stale):
+    for receipt in (*receipts[:-1], late, stale):
         await house.until(receipt.run_id, "completed")
+    await house.until(receipts[-1].run_id, "cancelled")
     for table in (tables.runs, tables.timers, tables.early_events):
         for row in await house.rows(table):
             assert row["partition"] == partition_of(row.get("run_id") or row["id"], MORE)
@@ -124,11 +129,58 @@ async def test_a_stray_changes_no_run_where_it_does_not_belong(house: House) -> 
         await house.until(run_id_of(WORKSPACE, made.name, key), "completed")
     foreign = [
         run.id
-        for number, partition in orchestrator._partitions.items()
-        for run in partition._runs.values()
+        for number, owned in orchestrator._partitions.items()
+        for run in owned._runs.values()
         if partition_of(run.id, PARTITIONS_MADE) != number
     ]
     assert foreign == []
+
+
+async def test_a_child_that_is_given_up_before_its_start_has_come_does_not_run(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may come by two ways, the start's with a hop in it: the word of the parent waits for it."""
+    monkeypatch.setattr(partition, "_OTHER_VERSION_PAUSE", 0.2)
+    made = flow(wait("x.done.v1", by="id"))
+    await house.orchestrate(made)
+    run_id, parent = "child", {"run_id": "parent", "node": "leg", "partition": 0}
+    given_up = {"reason": "", "actor": "x", "parent": "parent"}
+    right = partition_of(run_id, PARTITIONS_MADE)
+    cancel = request("cancel", run_id, right, given_up, id="1", at=time.time(), workspace=WORKSPACE)
+    await house.bus.publish(cancel)
+    await asyncio.sleep(0.5)
+    await house.bus.publish(start(asked(made, run_id=run_id, partition=right, parent=parent), time.time()))
+    await house.until(run_id, "cancelled")
+
+
+async def test_an_orchestrator_that_a_store_grew_past_lets_go_of_everything(house: House) -> None:
+    """Its queues as well, which another must read: it was cut off from the store, and taken for dead."""
+    orchestrator = await house.orchestrate(flow(step("hold", at="bank", command="bank.hold.v1", data={})))
+    await until(lambda: _true(len(orchestrator.owned) == PARTITIONS_MADE), lambda: "its share")
+    await house.database.write(
+        lambda connection: connection.execute(tables.partitions.insert().values(id=PARTITIONS_MADE))
+    )
+    await until(lambda: _true(not orchestrator.owned), lambda: "it to let go")
+    assert [(await house.bus.stats(partition_queue(n).name)).consumers for n in range(4)] == [0] * 4
+
+
+async def _true(holds: bool) -> bool:
+    return holds
+
+
+async def test_a_commit_from_before_is_fenced_off(database: Database) -> None:
+    """One that hung somewhere for longer than its lease, and comes before anybody has the partition."""
+    await database.write(lambda connection: make_partitions(connection, 4))
+    taken = await database.write(
+        lambda connection: keep_leases(
+            connection, owner="o", name="o", now=literal(100.0), lease=5, partitions=4
+        )
+    )
+    await grown(database, 5)
+    late = Commit(0, taken.owned[0], "late", refused=[])
+    late.published.append(1)
+    with pytest.raises(Fenced):
+        await Journal(database).commit(late)
 
 
 async def test_nothing_grows_while_an_orchestrator_lives(database: Database) -> None:
@@ -157,6 +209,28 @@ async def test_nothing_grows_while_an_orchestrator_lives(database: Database) -> 
     with pytest.raises(ConfigurationError, match="began with 4"):
         await database.write(keep("stale", False))
     assert await database.read(lambda c: c.execute(select(tables.processes)).all()) == []
+
+
+async def test_a_store_that_grows_while_an_orchestrator_takes_its_share_keeps_nothing_of_that(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had read how many there are, and takes them a moment after there are more."""
+    await database.write(lambda connection: make_partitions(connection, 4))
+    share = leases._share
+
+    def grow_meanwhile(connection: Connection, *about: Any) -> int:
+        connection.execute(tables.partitions.insert(), [{"id": 4, "epoch": 0, "lease_until": 0.0}])
+        return share(connection, *about)
+
+    monkeypatch.setattr(leases, "_share", grow_meanwhile)
+
+    def keep(connection: Connection) -> Round:
+        return keep_leases(connection, owner="o", name="o", now=database.now(), lease=60, partitions=4)
+
+    with pytest.raises(ConfigurationError, match="has 5 partitions now"):
+        await database.write(keep)
+    owners = select(tables.partitions.c.owner)
+    assert await database.read(lambda connection: connection.execute(owners).scalars().all()) == [None] * 4
 
 
 async def test_a_store_without_partitions_says_who_makes_them(database: Database) -> None:
@@ -197,4 +271,4 @@ async def test_many_runs_are_moved_page_by_page(database: Database, monkeypatch:
         query = select(run_id, table.c.partition)
         rows = await database.read(lambda connection, q=query: connection.execute(q).all())
         assert len(rows) == 100
-        assert all(partition == partition_of(id, 7) for id, partition in rows)
+        assert all(found == partition_of(id, 7) for id, found in rows)
