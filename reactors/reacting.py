@@ -16,6 +16,7 @@ from contracts.envelope import Event
 from contracts.errors import BusError, ContractError, PublishFailed, StoreUnavailable, Unroutable
 from reactors.attempt import attempt
 from reactors.claims import Claim, Claimed, Settled
+from reactors.company import Company
 from reactors.context import ReactionContext, Work
 from reactors.desk import Desk, Means
 from reactors.failure import Failure
@@ -24,6 +25,11 @@ from reactors.settlements import Settlement
 from reactors.unclaimed import Done
 
 __all__ = ["ReactorDesk"]
+
+# Seconds for which records of what is done wait for others (as acks do, which come after them), as long as
+# they leave most of the concurrency to new messages.
+_GATHER = 0.1
+_OF_CONCURRENCY = 4
 
 
 class _Tried(NamedTuple):
@@ -40,6 +46,7 @@ class ReactorDesk(Desk):
         super().__init__(reactor.name, reactor.queue().name, reactor.types, means)
         self._reactor = reactor
         self._unheard: set[str] = set()
+        self._company = Company(max(1, reactor.concurrency // _OF_CONCURRENCY), _GATHER)
 
     async def handle(self, delivery: Delivery, claim: Claim) -> None:
         """An idempotent handler does not wait for a claim to what comes for the first time.
@@ -147,8 +154,11 @@ class ReactorDesk(Desk):
 
     async def _record(self, claim: Claim, tried: _Tried, began: float) -> bool | Failure:
         """Record what was done without a claim; False when it is a repeat."""
-        took = asyncio.get_running_loop().time() - began
-        done, inbox = Done(claim, took, tried.works, tried.emitted), self.means.inbox
+        time = asyncio.get_running_loop().time
+        ended = time()
+        await self._company.wait()
+        now, inbox = time(), self.means.inbox
+        done = Done(claim, now - began, now - ended, tried.works, tried.emitted)
         try:
             try:
                 recorded = await inbox.record(done)

@@ -30,10 +30,14 @@ _KEYS = ("reactor", "source", "event_id")
 
 @record(eq=False)
 class Done:
-    """A first attempt that has ended well, ``took`` seconds after it began; the rest as in a Settlement."""
+    """A first attempt that has ended well; ``works`` and ``emitted`` as in a Settlement.
+
+    It ``began`` and ``ended`` so many seconds before it is recorded.
+    """
 
     claim: Claim
-    took: float
+    began: float
+    ended: float = 0.0
     works: Sequence[Work] = ()
     emitted: Sequence[tuple[Event, bool]] = ()
 
@@ -41,8 +45,8 @@ class Done:
 def record_done(conn: Connection, items: list[Done], *, incarnation: str, now: float) -> list[bool]:
     """Record what is new and run its works; False for repeats."""
     first = dict(sorted({item.claim.key: item for item in reversed(items)}.items()))
-    same = _same(incarnation) | {"finished_at": now}
-    rows = [_row(item, now - item.took) | same for item in first.values()]
+    same = _same(incarnation)
+    rows = [_row(item, now - item.began, now - item.ended) | same for item in first.values()]
     fresh = {tuple(row) for row in insert_rows(conn, reactions, rows, on_conflict="ignore", returning=_KEYS)}
     recorded = [first[item.claim.key] is item and item.claim.key in fresh for item in items]
     for item in [item for item, new in zip(items, recorded, strict=True) if new]:
@@ -59,9 +63,9 @@ def recorded_at_once(items: list[Done], *, incarnation: str) -> Single | None:
     if any(item.works for item in items) or len({item.claim.key for item in items}) < len(items):
         return None
     timed = Timed()
-    rows = [_row(item, item.took) for item in sorted(items, key=lambda item: item.claim.key)]
-    began = ("received_at", "started_at")
-    timed.insert(reactions, rows, same=_same(incarnation), now=("finished_at",), ago=began)
+    rows = [_row(item, item.began, item.ended) for item in sorted(items, key=lambda item: item.claim.key)]
+    ago = ("received_at", "started_at", "finished_at")
+    timed.insert(reactions, rows, same=_same(incarnation), now=(), ago=ago)
     told = [told_row(event, routed) for item in items for event, routed in item.emitted]
     timed.insert(events, told, same={}, now=("at",), on_conflict="ignore")
     return timed.single()
@@ -72,8 +76,8 @@ def all_recorded(items: list[Done], rows: Sequence[Any]) -> list[bool]:
     return [True] * len(items)
 
 
-def _row(item: Done, began: float) -> dict[str, Any]:
-    return item.claim.about() | {"received_at": began, "started_at": began}
+def _row(item: Done, began: float, ended: float) -> dict[str, Any]:
+    return item.claim.about() | {"received_at": began, "started_at": began, "finished_at": ended}
 
 
 def _same(incarnation: str) -> dict[str, Any]:

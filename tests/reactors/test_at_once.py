@@ -101,7 +101,9 @@ async def test_what_was_done_without_a_claim_is_one_statement(counted: Counted) 
     """With times of the database's, as long ago as the handler took, and what was emitted."""
     inbox = Inbox(counted.database, incarnation="one")
     said = booked("said")
-    items = [Done(claim(booked(f"r{n}")), took=n / 8, emitted=[(said, False)]) for n in range(20)]
+    items = [
+        Done(claim(booked(f"r{n}")), began=n / 8 + 2, ended=n / 8, emitted=[(said, False)]) for n in range(20)
+    ]
     assert await asyncio.gather(*map(inbox.record, items)) == [True] * 20
     assert (counted.statements, counted.transactions) == (1, 0)
     rows = {row["event_id"]: row for row in await counted.rows(reactions)}
@@ -114,8 +116,8 @@ async def test_what_was_done_without_a_claim_is_one_statement(counted: Counted) 
             "one",
             item.claim.letter.event.correlation,
         )
-        assert row["received_at"] == row["started_at"] == row["finished_at"] - item.took
-        assert row["finished_at"] == event["at"]
+        assert row["received_at"] == row["started_at"] == event["at"] - item.began
+        assert row["finished_at"] == event["at"] - item.ended
 
 
 async def test_a_repeat_among_what_is_recorded_changes_nothing(counted: Counted) -> None:

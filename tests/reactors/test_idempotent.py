@@ -73,7 +73,7 @@ async def test_it_begins_before_anything_is_written(world: World) -> None:
     assert row["received_at"] == row["started_at"] <= row["finished_at"] - 0.04
     assert await rides(world) == ["r1"]
     (told,) = await world.rows(events, type=TOLD)
-    assert told["at"] == row["finished_at"]
+    assert told["at"] >= row["finished_at"]
     assert counting.calls == [1]
 
 
