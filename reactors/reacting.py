@@ -28,7 +28,7 @@ __all__ = ["ReactorDesk"]
 
 # Seconds for which records of what is done wait for others (as acks do, which come after them), as long as
 # they leave most of the concurrency to new messages.
-_GATHER = 0.1
+_GATHER = 0.02
 _OF_CONCURRENCY = 4
 
 
