@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 from contracts.record import record
 from reactors.letter import ATTEMPT_HEADER, Letter
 
-__all__ = ["Claim", "Claimed", "Crashed", "Held", "Key", "Settled", "Suspected", "Undone", "Verdict"]
+__all__ = ["KEYS", "Claim", "Claimed", "Crashed", "Held", "Key", "Settled", "Suspected", "Undone", "Verdict"]
 
 
 class Key(NamedTuple):
@@ -17,6 +17,9 @@ class Key(NamedTuple):
     reactor: str
     source: str
     event_id: str
+
+
+KEYS = Key._fields
 
 
 class Undone(NamedTuple):

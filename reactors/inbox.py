@@ -22,7 +22,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Transaction, select, tuple_
 
 from contracts.crash import reached
-from reactors.claims import Claim, Claimed, Crashed, Held, Key, Settled, Suspected, Undone, Verdict
+from reactors.claims import KEYS, Claim, Claimed, Crashed, Held, Key, Settled, Suspected, Undone, Verdict
 from reactors.failure import Failure
 from reactors.letter import letter_id
 from reactors.settlements import Settlement, all_settled, done_at_once, settle
@@ -34,9 +34,8 @@ from store.shortcut import Shortcut, Single
 from store.tables import dead_letters, processes, reactions
 from store.timed import Timed
 
-__all__ = ["HOLD", "KEYS", "MOST_CRASHES", "Inbox"]
+__all__ = ["HOLD", "MOST_CRASHES", "Inbox"]
 
-KEYS = ("reactor", "source", "event_id")
 HOLD = 1.0  # seconds until a copy of a message that is at work elsewhere is looked at again
 MOST_CRASHES = 5
 SUSPECT_AFTER = 2  # crashes; from then on it is attempted with no other suspect beside it

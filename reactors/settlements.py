@@ -10,20 +10,20 @@ from sqlalchemy import Connection, select, tuple_
 
 from contracts.envelope import Event
 from contracts.record import record
-from reactors.claims import Claimed, Key
+from reactors.claims import KEYS, Claimed, Key
 from reactors.context import Work
+from reactors.emitted import insert_emitted, tell_emitted
 from reactors.failure import Failure
 from reactors.letter import Letter
 from store.bulk import insert_rows, select_rows, update_rows
 from store.shortcut import Single
-from store.tables import dead_letters, events, reactions
+from store.tables import dead_letters, reactions
 from store.timed import Timed
 
-__all__ = ["Settlement", "all_settled", "done_at_once", "emitted_row", "settle", "told_row"]
+__all__ = ["Settlement", "all_settled", "done_at_once", "settle"]
 
-_KEYS = ("reactor", "source", "event_id")
 _CAREFUL = ("dead", "returned")
-_GUARD = (*_KEYS, "claimed_by")
+_GUARD = (*KEYS, "claimed_by")
 
 
 @record(eq=False)
@@ -64,8 +64,7 @@ def settle(conn: Connection, items: list[Settlement], *, incarnation: str, now: 
     letters = [_letter(item, now) for item in mine if item.status == "dead"]
     insert_rows(conn, dead_letters, letters, on_conflict="ignore")
     # Recorded even where the claim was lost: they are published.
-    emitted = [emitted_row(event, routed, now) for item in items for event, routed in item.emitted]
-    insert_rows(conn, events, emitted, on_conflict="ignore")
+    insert_emitted(conn, (one for item in items for one in item.emitted), now)
     if changed == len(plain) + len(mine) and len(mine) == len(careful):
         return [True] * len(items)
     held |= _owned(conn, [item.key for item in plain], incarnation)
@@ -80,10 +79,9 @@ def done_at_once(items: list[Settlement], *, incarnation: str) -> Single | None:
     rows = [{**item.key._asdict(), "reply": item.reply} for item in sorted(items, key=_key)]
     same = {"status": "done", "retry_at": None}
     timed.update(
-        reactions, rows, keys=_KEYS, same=same, now=("finished_at",), where={"claimed_by": incarnation}
+        reactions, rows, keys=KEYS, same=same, now=("finished_at",), where={"claimed_by": incarnation}
     )
-    told = [told_row(event, routed) for item in items for event, routed in item.emitted]
-    timed.insert(events, told, same={}, now=("at",), on_conflict="ignore")
+    tell_emitted(timed, (one for item in items for one in item.emitted))
     return timed.single()
 
 
@@ -104,7 +102,7 @@ def _update(conn: Connection, items: list[Settlement], incarnation: str, now: fl
 
 def _owned(conn: Connection, keys: Sequence[Key], incarnation: str) -> dict[Key, str]:
     guard = [(*key, incarnation) for key in keys]
-    rows = select_rows(conn, reactions, guard, by=_GUARD, columns=(*_KEYS, "status"))
+    rows = select_rows(conn, reactions, guard, by=_GUARD, columns=(*KEYS, "status"))
     return {Key(row.reactor, row.source, row.event_id): row.status for row in rows}
 
 
@@ -167,25 +165,6 @@ def _failure(item: Settlement) -> Failure:
     if item.failure is None:
         raise TypeError(f"a {item.status} settlement needs the failure that led to it")
     return item.failure
-
-
-def emitted_row(event: Event, routed: bool, now: float) -> dict[str, Any]:
-    """The row of ``events`` for what a handler emitted at ``now``; ``routed``: whether anybody listens."""
-    return told_row(event, routed) | {"at": now}
-
-
-def told_row(event: Event, routed: bool) -> dict[str, Any]:
-    """The same without its time."""
-    return {
-        "source": event.source,
-        "id": event.id,
-        "workspace": event.workspace,
-        "type": event.type,
-        "correlation": event.correlation,
-        "causation": event.causation,
-        "subject": event.subject,
-        "routed": int(routed),
-    }
 
 
 def _key(item: Settlement) -> Key:

@@ -15,17 +15,15 @@ from sqlalchemy import Connection
 
 from contracts.envelope import Event
 from contracts.record import record
-from reactors.claims import Claim
+from reactors.claims import KEYS, Claim
 from reactors.context import Work
-from reactors.settlements import emitted_row, told_row
+from reactors.emitted import insert_emitted, tell_emitted
 from store.bulk import insert_rows
 from store.shortcut import Single
-from store.tables import events, reactions
+from store.tables import reactions
 from store.timed import Timed
 
 __all__ = ["Done", "all_recorded", "record_done", "recorded_at_once"]
-
-_KEYS = ("reactor", "source", "event_id")
 
 
 @record(eq=False)
@@ -47,14 +45,13 @@ def record_done(conn: Connection, items: list[Done], *, incarnation: str, now: f
     first = dict(sorted({item.claim.key: item for item in reversed(items)}.items()))
     same = _same(incarnation)
     rows = [_row(item, now - item.began, now - item.ended) | same for item in first.values()]
-    fresh = {tuple(row) for row in insert_rows(conn, reactions, rows, on_conflict="ignore", returning=_KEYS)}
+    fresh = {tuple(row) for row in insert_rows(conn, reactions, rows, on_conflict="ignore", returning=KEYS)}
     recorded = [first[item.claim.key] is item and item.claim.key in fresh for item in items]
     for item in [item for item, new in zip(items, recorded, strict=True) if new]:
         for work in item.works:
             work(conn)
     # Those of repeats, too: they are published.
-    emitted = [emitted_row(event, routed, now) for item in items for event, routed in item.emitted]
-    insert_rows(conn, events, emitted, on_conflict="ignore")
+    insert_emitted(conn, (one for item in items for one in item.emitted), now)
     return recorded
 
 
@@ -66,8 +63,7 @@ def recorded_at_once(items: list[Done], *, incarnation: str) -> Single | None:
     rows = [_row(item, item.began, item.ended) for item in sorted(items, key=lambda item: item.claim.key)]
     ago = ("received_at", "started_at", "finished_at")
     timed.insert(reactions, rows, same=_same(incarnation), now=(), ago=ago)
-    told = [told_row(event, routed) for item in items for event, routed in item.emitted]
-    timed.insert(events, told, same={}, now=("at",), on_conflict="ignore")
+    tell_emitted(timed, (one for item in items for one in item.emitted))
     return timed.single()
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from contracts.errors import StoreUnavailable, Terminal
 from contracts.retry import Retry
+from reactors import reacting
 from reactors.context import ReactionContext
 from reactors.inbox import Inbox
 from reactors.reactor import reacts_to
@@ -110,6 +111,27 @@ async def test_two_processes_with_the_same_message_at_the_same_moment(world: Wor
     await world.until_empty("reactor.count")
     assert counting.calls == [1, 1]
     assert await rides(world) == ["r1"]
+
+
+async def test_what_is_done_is_recorded_with_others_that_are(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As soon as a quarter of the concurrency has gathered; here nothing else would end the wait."""
+    monkeypatch.setattr(reacting, "_GATHER", 3_600.0)
+    calls: list[str] = []
+
+    @reacts_to(BOOKED, idempotent=True, concurrency=8)
+    async def count(event: dict[str, Any]) -> None:
+        calls.append(event["ride_id"])
+
+    await world.run(count)
+    await world.publish(booked("r1"))
+    while not calls:
+        await asyncio.sleep(0.01)
+    assert await world.statuses("count") == []
+    await world.publish(booked("r2"))
+    await world.until_settled("count", "done", "done")
+    await world.until_empty("reactor.count")
 
 
 async def test_a_failure_counts_as_the_first_attempt(world: World) -> None:
