@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 _MOST_IN_MEMORY = 2_000  # runs that are not at work here; those at work always are
 _RETRY_PAUSE = 0.25
-_OTHER_VERSION_PAUSE = 5.0
+_LATER_PAUSE = 5.0
 _GIVING_BACK = 2.0  # seconds, twice, for a store that does not answer; what is left then counts as lost
 
 
@@ -271,7 +271,7 @@ class Partition:
     def _decide(
         self, batch: Batch, happenings: Sequence[Happened], taken: set[tuple[str, str]]
     ) -> list[Outgoing]:
-        """Decide each; returns what must wait for another version of the app."""
+        """Decide each; returns what must wait: for another version of the app, or for its run."""
         later: list[Outgoing] = []
         queue = wire.partition_queue(self.number).name
         for arrival, run_id, happening in happenings:
@@ -289,7 +289,7 @@ class Partition:
             if delivery is not None and objection is not None:
                 batch.refuse(run_id, delivery, objection)
             elif delivery is not None:
-                later.append(Outgoing(delivery.message, queue, delay=_OTHER_VERSION_PAUSE))
+                later.append(Outgoing(delivery.message, queue, delay=_LATER_PAUSE))
         return later
 
     async def _commit(self, commit: Commit, share: Share) -> None:

@@ -7,12 +7,12 @@ from dataclasses import asdict
 
 import click
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from antiphon.rooms import open_store
 from antiphon.settings import Settings
+from gateway.queries.processes import list_partitions
 from orchestrator.growth import grow
-from store.tables import partitions as table
 
 __all__ = ["partitions"]
 
@@ -42,20 +42,13 @@ def partitions(number: int | None, as_json: bool) -> None:
 
 
 async def _look(settings: Settings) -> tuple[object, str]:
-    def owners(connection: Connection) -> dict[int, str | None]:
-        c = table.c
-        now = database.now()
-        query = select(c.id, c.owner, c.lease_until > now).order_by(c.id)
-        return {id: owner if held else None for id, owner, held in connection.execute(query)}
-
     async with open_store(settings) as database:
-        found = await database.read(owners)
-    lines = [f"{len(found)} partitions" if found else "none yet: the first process that starts makes them"]
-    lines += [f"{number}: {owner or 'nobody owns it now'}" for number, owner in found.items()]
-    return {
-        "partitions": len(found),
-        "owners": {str(number): owner for number, owner in found.items()},
-    }, "\n".join(lines)
+        now = select(database.now())
+        found = await database.read(lambda conn: list_partitions(conn, conn.execute(now).scalar_one()))
+    owners = {str(each.id): each.owner if each.held else None for each in found}
+    lines = [f"{len(owners)} partitions" if owners else "none yet: the first process that starts makes them"]
+    lines += [f"{number}: {owner or 'nobody owns it now'}" for number, owner in owners.items()]
+    return {"partitions": len(owners), "owners": owners}, "\n".join(lines)
 
 
 async def _grow(settings: Settings, number: int) -> tuple[object, str]:

@@ -92,7 +92,7 @@ def _hurry() -> None:
     reactors.presence.TTL = 0.8
     reactors.presence.EVERY = 0.2
     reactors.desk.HOLD = reactors.inbox.HOLD = 0.1
-    orchestrator.partition._OTHER_VERSION_PAUSE = 0.2
+    orchestrator.partition._LATER_PAUSE = 0.2
     Reconciler.__init__.__kwdefaults__["every"] = 0.2
     getattr(retaining, "__wrapped__").__kwdefaults__["every"] = 0.2  # noqa: B009 - below its context manager
 

@@ -126,19 +126,23 @@ class House:
     async def client(self, *flows: Flow) -> Client:
         names = tuple(f"{flow.name} v{flow.version}" for flow in flows)
         if names not in self._asking:
-            client = Client(
-                flows,
-                bus=self.bus,
-                database=self.database,
-                live=self.live,
-                check=self.registry.validate,
-                incarnation=secrets.token_hex(8),
-                partitions=PARTITIONS_MADE,
-            )
+            client = self.make_client(*flows)
             await client.start_listening()
             self._closers.append(client.close)
             self._asking[names] = client
         return self._asking[names]
+
+    def make_client(self, *flows: Flow, partitions: int = PARTITIONS_MADE) -> Client:
+        """One that does not listen for answers yet."""
+        return Client(
+            flows,
+            bus=self.bus,
+            database=self.database,
+            live=self.live,
+            check=self.registry.validate,
+            incarnation=secrets.token_hex(8),
+            partitions=partitions,
+        )
 
     async def start(self, flow: Flow, key: str, **input: Any) -> Receipt:
         """Start a run, and wait for its owner's answer."""

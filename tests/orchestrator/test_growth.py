@@ -12,15 +12,15 @@ from sqlalchemy import Connection, literal, select, update
 
 from contracts.errors import ConfigurationError, Fenced
 from orchestrator import growth, leases, partition
-from orchestrator.client import Client
 from orchestrator.flow import Flow, run_id_of
 from orchestrator.growth import Growth, grow
-from orchestrator.journal import Commit, Journal
+from orchestrator.journal import Commit, Journal, Post, _row
 from orchestrator.leases import Round, keep_leases, make_partitions
 from orchestrator.nodes import call, emit, sleep, step, wait
 from orchestrator.wire import partition_of, partition_queue, request, start
 from reactors.service import CommandContext, Service
 from store import tables
+from store.bulk import insert_rows
 from store.database import Database
 from tests.orchestrator.flows import flow
 from tests.orchestrator.pretending import asked
@@ -32,19 +32,6 @@ KEYS = [f"k{n}" for n in range(24)]
 
 def grown(database: Database, to: int) -> Any:
     return database.write(lambda connection: grow(connection, to, now=database.now()))
-
-
-async def client_of(house: House, *flows: Flow, partitions: int) -> Client:
-    """One that starts runs without waiting for an answer."""
-    return Client(
-        flows,
-        bus=house.bus,
-        database=house.database,
-        live=house.live,
-        check=house.registry.validate,
-        incarnation=secrets.token_hex(8),
-        partitions=partitions,
-    )
 
 
 async def ready(house: House, partitions: int) -> int:
@@ -85,7 +72,7 @@ async def test_runs_go_on_with_what_was_under_way_to_them(house: House) -> None:
     # The replies, and a start: they lie on queues of before.
     answer.set()
     await until(lambda: _at_least(house, PARTITIONS_MADE, len(KEYS)), lambda: "the replies")
-    before = await client_of(house, made, child, partitions=PARTITIONS_MADE)
+    before = house.make_client(made, child)
     late = await before.start(WORKSPACE, made.name, {"id": "late"}, start_id="late", wait=0)
     grew = await grown(house.database, MORE)
     assert (grew.before, grew.now) == (PARTITIONS_MADE, MORE)
@@ -120,7 +107,7 @@ async def test_a_stray_changes_no_run_where_it_does_not_belong(house: House) -> 
     """What is put on the wrong queue is done once, by the owner of its run, and not read where it came."""
     made = flow(wait("x.done.v1", by="id"))
     orchestrator = await house.orchestrate(made)
-    stray = await client_of(house, made, partitions=1)  # believes that all runs are of partition 0
+    stray = house.make_client(made, partitions=1)  # believes that all runs are of partition 0
     for key in KEYS:
         await stray.start(WORKSPACE, made.name, {"id": key}, start_id=key, wait=0)
     for key in KEYS:
@@ -136,11 +123,30 @@ async def test_a_stray_changes_no_run_where_it_does_not_belong(house: House) -> 
     assert foreign == []
 
 
+async def test_what_was_left_in_an_outbox_is_published_by_the_partition_of_before(house: House) -> None:
+    """By whoever owns that now; and it finds its run where that is now."""
+    made = flow(wait("x.done.v1", by="id"))
+    await house.orchestrate(made)
+    await house.stop_first()
+    run_id = next(id for id in KEYS if partition_of(id, PARTITIONS_MADE) != partition_of(id, MORE))
+    old = partition_of(run_id, PARTITIONS_MADE)
+    left = _row(old, Post(5, start(asked(made, run_id=run_id, partition=old), 1.0)))
+    await house.database.write(lambda connection: insert_rows(connection, tables.outbox, [left]))
+    await grown(house.database, MORE)
+    await house.orchestrate(made, partitions=MORE)
+    assert (await house.until(run_id, "running"))["partition"] == partition_of(run_id, MORE)
+    await until(lambda: _no(house, tables.outbox), lambda: "the outbox to be empty")
+
+
+async def _no(house: House, table: Any) -> bool:
+    return not await house.rows(table)
+
+
 async def test_a_child_that_is_given_up_before_its_start_has_come_does_not_run(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They may come by two ways, the start's with a hop in it: the word of the parent waits for it."""
-    monkeypatch.setattr(partition, "_OTHER_VERSION_PAUSE", 0.2)
+    monkeypatch.setattr(partition, "_LATER_PAUSE", 0.2)
     made = flow(wait("x.done.v1", by="id"))
     await house.orchestrate(made)
     run_id, parent = "child", {"run_id": "parent", "node": "leg", "partition": 0}
