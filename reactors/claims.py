@@ -35,6 +35,7 @@ class Claim:
 
     ``redrive`` is the number of the redrive that sent it, 0 for none. ``alone`` says that no other
     suspect of its reactor is at work in this process. ``undoes``: what must not be done after it.
+    It ``began`` so many seconds before it is claimed.
     """
 
     key: Key
@@ -42,6 +43,7 @@ class Claim:
     redrive: int = 0
     alone: bool = False
     undoes: Undone | None = None
+    began: float = 0.0
 
     @property
     def came_before(self) -> bool:

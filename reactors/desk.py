@@ -25,7 +25,7 @@ from reactors.patience import patiently
 from reactors.quarantine import Quarantine
 from reactors.settlements import Settlement
 
-__all__ = ["Desk", "Means"]
+__all__ = ["RETURN_TIMEOUT", "Desk", "Means"]
 
 _Attempt = Callable[[Claim, Claimed], Awaitable[None]]
 

@@ -95,7 +95,7 @@ class Inbox:
     def _claim_fresh(self, items: list[Claim]) -> Single | None:
         """``_claim_all`` as one statement, for messages that never came before; it fails when one did."""
         first = dict(sorted({item.key: item for item in items}.items()))
-        if len(first) < len(items) or any(item.undoes or item.came_before for item in items):
+        if len(first) < len(items) or any(item.undoes or item.came_before or item.began for item in items):
             return None
         timed = Timed()
         rows = [item.about() for item in first.values()]
@@ -207,8 +207,9 @@ class Inbox:
         )
 
     def _first_row(self, claim: Claim, now: float) -> dict[str, Any]:
-        change = self._change(claim.key, "claimed", 1, 0, claim.redrive, now)
-        return change | claim.about() | {"received_at": now, "error": None, "reply": None}
+        began = now - claim.began
+        change = self._change(claim.key, "claimed", 1, 0, claim.redrive, began)
+        return change | claim.about() | {"received_at": began, "error": None, "reply": None}
 
     def _change(
         self, key: Key, status: str, attempts: int, crashes: int, redrives: int, now: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -15,10 +16,10 @@ from contracts.crash import reached
 from contracts.envelope import Event
 from contracts.errors import BusError, ContractError, PublishFailed, StoreUnavailable, Unroutable
 from reactors.attempt import attempt
-from reactors.claims import Claim, Claimed, Settled
+from reactors.claims import Claim, Claimed, Crashed, Settled, Verdict
 from reactors.company import Company
 from reactors.context import ReactionContext, Work
-from reactors.desk import Desk, Means
+from reactors.desk import RETURN_TIMEOUT, Desk, Means
 from reactors.failure import Failure
 from reactors.reactor import Reactor
 from reactors.settlements import Settlement
@@ -30,6 +31,10 @@ __all__ = ["ReactorDesk"]
 # they leave most of the concurrency to new messages.
 _GATHER = 0.02
 _OF_CONCURRENCY = 4
+
+# Seconds after which an idempotent handler is claimed while it is at work: from then on it is seen, a copy
+# of its message waits, and when it takes its worker down that counts.
+_CLAIM_AFTER = 1.0
 
 
 class _Tried(NamedTuple):
@@ -56,8 +61,22 @@ class ReactorDesk(Desk):
         if not self._reactor.idempotent or delivery.deliveries or claim.came_before:
             await super().handle(delivery, claim)
             return
-        began = asyncio.get_running_loop().time()
-        tried = await self._try(claim.letter.event, 1)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        late: list[asyncio.Task[Verdict]] = []
+        timer = loop.call_later(_CLAIM_AFTER, self._claim_late, claim, late)
+        try:
+            tried = await self._try(claim.letter.event, 1)
+            verdict = await asyncio.shield(late[0]) if late else None
+        except asyncio.CancelledError:
+            for task in late:
+                await self._give_back_late(claim, task)
+            raise
+        finally:
+            timer.cancel()
+        if isinstance(verdict, Claimed | Crashed):
+            await self._follow(delivery, claim, verdict, partial(self._end, tried=tried))
+            return
         recorded: bool | Failure = (
             tried if isinstance(tried, Failure) else await self._record(claim, tried, began)
         )
@@ -68,10 +87,23 @@ class ReactorDesk(Desk):
             await super().handle(delivery, claim)  # it came before: the inbox knows how that stands
 
     async def attempt(self, claim: Claim, claimed: Claimed) -> None:
-        tried = await self._try(claim.letter.event, claimed.attempt)
+        await self._end(claim, claimed, tried=await self._try(claim.letter.event, claimed.attempt))
+
+    async def _end(self, claim: Claim, claimed: Claimed, *, tried: _Tried | Failure) -> None:
         failure = tried if isinstance(tried, Failure) else await self._settle_done(claim, claimed, tried)
         if failure is not None:
             await self._failed(claim, claimed, failure=failure)
+
+    def _claim_late(self, claim: Claim, late: list[asyncio.Task[Verdict]]) -> None:
+        late.append(asyncio.create_task(self._claim(replace(claim, began=_CLAIM_AFTER))))
+
+    async def _give_back_late(self, claim: Claim, late: asyncio.Task[Verdict]) -> None:
+        await asyncio.wait({late}, timeout=RETURN_TIMEOUT)
+        if not late.done():
+            late.cancel()
+            self.log.warning("claim not given back; it lapses with this process")
+        elif isinstance(verdict := late.result(), Claimed):
+            await self._give_back(claim, verdict)
 
     async def settled_before(self, claim: Claim, settled: Settled) -> None:
         self.log.debug("repeat of a settled reaction", event_id=claim.key.event_id, status=settled.status)

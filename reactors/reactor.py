@@ -68,6 +68,7 @@ def reacts_to(
     ``transactional`` lets the handler's ``ctx.execute`` join the commit that settles the reaction.
     ``idempotent`` says that running the handler twice for one event does no harm, also at the same moment:
     then it begins without waiting for a claim in the inbox, and what it asks of ``ctx`` still counts once.
+    (It is claimed once it has taken a second.)
     ``emits`` are the types that it may emit: ``ctx.emit`` holds it to them, and ``antiphon check`` sees
     where they lead. ``ends`` says why a circle of events through this reactor does not go on for ever.
     """

@@ -1,0 +1,132 @@
+"""An idempotent handler that takes its time is claimed while it is at work."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from contracts.errors import StoreUnavailable
+from reactors import reacting
+from reactors.claims import Claim, Verdict
+from reactors.context import ReactionContext
+from reactors.inbox import Inbox
+from reactors.reactor import reacts_to
+from store.tables import dead_letters, events, reactions
+from tests.reactors.counting import QUICK, Counting, make_ledger, rides
+from tests.reactors.world import BOOKED, TOLD, World, booked
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Handlers are slow sooner than they are otherwise."""
+    monkeypatch.setattr(reacting, "_CLAIM_AFTER", 0.2)
+
+
+async def test_one_that_is_slow_is_claimed_while_it_is_at_work(world: World, slow: None) -> None:
+    """It is seen, with the time when it began, and settled as the others are; a repeat stays one."""
+    await make_ledger(world)
+    counting = Counting()
+    counting.go.clear()
+    await world.run(counting.reactor, incarnation="one")
+    event = booked("r1")
+    await world.publish(event)
+    await world.until_settled("count", "claimed")
+    (before,) = await world.rows(reactions)
+    assert (before["attempts"], before["claimed_by"], before["finished_at"]) == (1, "one", None)
+    await asyncio.sleep(0.05)
+    counting.go.set()
+    await world.until_settled("count", "done")
+    await world.publish(event)
+    await world.until_empty("reactor.count")
+    (row,) = await world.rows(reactions)
+    assert row["received_at"] == row["started_at"] == before["started_at"]
+    assert row["finished_at"] - row["started_at"] >= 0.25
+    assert (row["attempts"], row["crashes"], row["status"]) == (1, 0, "done")
+    assert await rides(world) == ["r1"]
+    assert len(await world.rows(events, type=TOLD)) == 1
+
+
+async def test_one_that_is_slow_and_fails_counts_as_the_first_attempt(world: World, slow: None) -> None:
+    """It is tried as often as its policy says, and not once more."""
+    calls: list[int] = []
+
+    @reacts_to(BOOKED, idempotent=True, retry=QUICK)
+    async def count(event: dict[str, Any], ctx: ReactionContext) -> None:
+        calls.append(ctx.attempt)
+        await asyncio.sleep(0.4)
+        raise RuntimeError("no")
+
+    await world.run(count)
+    await world.publish(booked("r1"))
+    await world.until_settled("count", "dead")
+    await world.until_empty("reactor.count")
+    assert calls == [1, 2, 3]
+    (letter,) = await world.rows(dead_letters)
+    assert letter["attempts"] == 3
+
+
+async def test_of_two_processes_with_the_same_slow_message_one_has_it(world: World, slow: None) -> None:
+    """The other one's copy waits until it has ended."""
+    await make_ledger(world)
+    counting = Counting()
+    counting.go.clear()
+    event = booked("r1")
+    for name in ("one", "two"):
+        await world.run(counting.reactor, incarnation=name, prefetch=1)
+        await world.publish(event)
+    await world.until_settled("count", "claimed")
+    while len(counting.calls) < 2:
+        await asyncio.sleep(0.01)
+    counting.go.set()
+    await world.until_settled("count", "done")
+    await world.until_empty("reactor.count")
+    assert counting.calls == [1, 1]
+    assert await rides(world) == ["r1"]
+
+
+async def test_one_that_is_slow_gives_its_claim_back_when_its_process_stops(world: World, slow: None) -> None:
+    """The next one need not wait until this one is taken for dead, and counts no crash."""
+    await make_ledger(world)
+    counting = Counting()
+    counting.go.clear()
+    first = await world.run(counting.reactor, incarnation="one")
+    await world.publish(booked("r1"))
+    await world.until_settled("count", "claimed")
+    await first.stop(drain=0.05)
+    await world.run(counting.reactor, incarnation="two")
+    while len(counting.calls) < 2:
+        await asyncio.sleep(0.01)
+    counting.go.set()
+    await world.until_settled("count", "done")
+    (row,) = await world.rows(reactions)
+    assert (row["claimed_by"], row["crashes"], row["attempts"]) == ("two", 0, 1)
+    assert await rides(world) == ["r1"]
+
+
+async def test_who_stops_while_a_late_claim_has_no_answer_waits_for_it_no_longer_than_a_moment(
+    world: World, slow: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that is away holds up no stop; what was in hand comes again."""
+    await make_ledger(world)
+    monkeypatch.setattr(reacting, "RETURN_TIMEOUT", 0.1)
+    asked, claim = asyncio.Event(), Inbox.claim
+
+    async def away(self: Inbox, one: Claim) -> Verdict:
+        asked.set()
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(Inbox, "claim", away)
+    counting = Counting()
+    counting.go.clear()
+    first = await world.run(counting.reactor, incarnation="one")
+    await world.publish(booked("r1"))
+    await asked.wait()
+    await first.stop(drain=0.05)
+    monkeypatch.setattr(Inbox, "claim", claim)
+    counting.go.set()
+    await world.run(counting.reactor, incarnation="two")
+    await world.until_settled("count", "done")
+    assert counting.calls == [1, 1]
+    assert await rides(world) == ["r1"]
