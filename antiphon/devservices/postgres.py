@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import re
 import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -117,6 +119,7 @@ class LocalPostgres(LocalService, Postgres):
             "max_connections": "200",
             "shared_buffers": "64MB",
             "max_wal_size": "512MB",
+            **_recovery(self.binary),
         }
         if self.tls is not None:
             settings |= {"ssl": "on", "ssl_ca_file": "ca.pem", "ssl_cert_file": "server.pem"}
@@ -179,3 +182,14 @@ def _unprivileged() -> tuple[int, int] | None:
             entry = pwd.getpwnam(name)
             return entry.pw_uid, entry.pw_gid
     raise ServiceUnavailable("PostgreSQL refuses to run as root, and neither user postgres nor nobody exists")
+
+
+def _recovery(binary: Path) -> dict[str, str]:
+    """After a kill, sync the file system at once, where that can be had (PostgreSQL manual 20.14).
+
+    File by file takes seconds for a few hundred databases, and a minute while others use the disk.
+    """
+    said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=60, check=True)  # noqa: S603
+    found = re.search(r" (\d+)", said.stdout)
+    new = found is not None and int(found[1]) >= 14
+    return {"recovery_init_sync_method": "syncfs"} if new and sys.platform == "linux" else {}
