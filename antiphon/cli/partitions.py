@@ -7,11 +7,11 @@ from dataclasses import asdict
 
 import click
 import orjson
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from antiphon.rooms import open_store
 from antiphon.settings import Settings
-from gateway.queries.processes import list_partitions
+from gateway.queries.processes import Partition, Process, list_partitions, list_processes
 from orchestrator.growth import grow
 
 __all__ = ["partitions"]
@@ -43,12 +43,20 @@ def partitions(number: int | None, as_json: bool) -> None:
 
 async def _look(settings: Settings) -> tuple[object, str]:
     async with open_store(settings) as database:
-        now = select(database.now())
-        found = await database.read(lambda conn: list_partitions(conn, conn.execute(now).scalar_one()))
+        clock = select(database.now())
+
+        def look(conn: Connection) -> tuple[list[Partition], list[Process]]:
+            now = conn.execute(clock).scalar_one()
+            return list_partitions(conn, now), list_processes(conn, now)
+
+        found, processes = await database.read(look)
     owners = {str(each.id): each.owner if each.held else None for each in found}
+    names = {each.id: each.name for each in processes if each.id in owners.values()}
     lines = [f"{len(owners)} partitions" if owners else "none yet: the first process that starts makes them"]
-    lines += [f"{number}: {owner or 'nobody owns it now'}" for number, owner in owners.items()]
-    return {"partitions": len(owners), "owners": owners}, "\n".join(lines)
+    for number, owner in owners.items():
+        at = f" at {names[owner]}" if owner in names else ""
+        lines.append(f"{number}: {owner}{at}" if owner else f"{number}: nobody owns it now")
+    return {"partitions": len(owners), "owners": owners, "names": names}, "\n".join(lines)
 
 
 async def _grow(settings: Settings, number: int) -> tuple[object, str]:

@@ -56,7 +56,8 @@ async def test_it_says_who_owns_each_and_leaves_them_alone(settings: Settings) -
                     await asyncio.sleep(0.02)
             owners = orjson.loads(await told("--json"))
             name = f"{rooms.incarnation}-orchestrator"
-            assert owners == {"partitions": 2, "owners": {"0": name, "1": name}}
+            assert owners == {"partitions": 2, "owners": {"0": name, "1": name}, "names": {name: rooms.name}}
+            assert await told() == f"2 partitions\n0: {name} at {rooms.name}\n1: {name} at {rooms.name}\n"
             refused = await told("--to", "4", code=2)
             assert name in refused
             assert "stop every one of them" in refused
