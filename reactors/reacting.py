@@ -61,19 +61,8 @@ class ReactorDesk(Desk):
         if not self._reactor.idempotent or delivery.deliveries or claim.came_before:
             await super().handle(delivery, claim)
             return
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        late: list[asyncio.Task[Verdict]] = []
-        timer = loop.call_later(_CLAIM_AFTER, self._claim_late, claim, late)
-        try:
-            tried = await self._try(claim.letter.event, 1)
-            verdict = await asyncio.shield(late[0]) if late else None
-        except asyncio.CancelledError:
-            for task in late:
-                await self._give_back_late(claim, task)
-            raise
-        finally:
-            timer.cancel()
+        began = asyncio.get_running_loop().time()
+        tried, verdict = await self._try_unclaimed(claim)
         if isinstance(verdict, Claimed | Crashed):
             await self._follow(delivery, claim, verdict, partial(self._end, tried=tried))
             return
@@ -94,8 +83,23 @@ class ReactorDesk(Desk):
         if failure is not None:
             await self._failed(claim, claimed, failure=failure)
 
-    def _claim_late(self, claim: Claim, late: list[asyncio.Task[Verdict]]) -> None:
-        late.append(asyncio.create_task(self._claim(replace(claim, began=_CLAIM_AFTER))))
+    async def _try_unclaimed(self, claim: Claim) -> tuple[_Tried | Failure, Verdict | None]:
+        """Run the handler; also what the inbox says of it, where it took so long that it was asked."""
+        late: list[asyncio.Task[Verdict]] = []
+
+        def claim_now() -> None:
+            late.append(asyncio.create_task(self._claim(replace(claim, began=_CLAIM_AFTER))))
+
+        timer = asyncio.get_running_loop().call_later(_CLAIM_AFTER, claim_now)
+        try:
+            tried = await self._try(claim.letter.event, 1)
+            return tried, await asyncio.shield(late[0]) if late else None
+        except asyncio.CancelledError:
+            for task in late:
+                await self._give_back_late(claim, task)
+            raise
+        finally:
+            timer.cancel()
 
     async def _give_back_late(self, claim: Claim, late: asyncio.Task[Verdict]) -> None:
         await asyncio.wait({late}, timeout=RETURN_TIMEOUT)
