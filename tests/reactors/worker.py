@@ -36,7 +36,8 @@ async def ledger(event: dict[str, Any], ctx: ReactionContext) -> None:
 
 @reacts_to(TOLD, idempotent=True)
 async def bomb(event: dict[str, Any]) -> None:
-    """Takes its worker down."""
+    """Takes its worker down; with the ride ``slow``, after it has been at work for long."""
+    await asyncio.sleep(2 if event["ride_id"] == "slow" else 0)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
