@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from reactors.company import Company
 from reactors.context import ReactionContext, Work
 from reactors.desk import RETURN_TIMEOUT, Desk, Means
 from reactors.failure import Failure
+from reactors.late_claims import LateClaims
 from reactors.reactor import Reactor
 from reactors.settlements import Settlement
 from reactors.unclaimed import Done
@@ -51,6 +51,7 @@ class ReactorDesk(Desk):
         super().__init__(reactor.name, reactor.queue().name, reactor.types, means)
         self._reactor = reactor
         self._unheard: set[str] = set()
+        self._late = LateClaims(self._claim, _CLAIM_AFTER)
         self._company = Company(max(1, reactor.concurrency // _OF_CONCURRENCY), _GATHER)
 
     async def handle(self, delivery: Delivery, claim: Claim) -> None:
@@ -85,21 +86,18 @@ class ReactorDesk(Desk):
 
     async def _try_unclaimed(self, claim: Claim) -> tuple[_Tried | Failure, Verdict | None]:
         """Run the handler; also what the inbox says of it, where it took so long that it was asked."""
-        late: list[asyncio.Task[Verdict]] = []
-
-        def claim_now() -> None:
-            late.append(asyncio.create_task(self._claim(replace(claim, began=_CLAIM_AFTER))))
-
-        timer = asyncio.get_running_loop().call_later(_CLAIM_AFTER, claim_now)
+        late: asyncio.Task[Verdict] | None = None
+        self._late.begin(claim)
         try:
-            tried = await self._try(claim.letter.event, 1)
-            return tried, await asyncio.shield(late[0]) if late else None
+            try:
+                tried = await self._try(claim.letter.event, 1)
+            finally:
+                late = self._late.end(claim)
+            return tried, await asyncio.shield(late) if late else None
         except asyncio.CancelledError:
-            for task in late:
-                await self._give_back_late(claim, task)
+            if late is not None:
+                await self._give_back_late(claim, late)
             raise
-        finally:
-            timer.cancel()
 
     async def _give_back_late(self, claim: Claim, late: asyncio.Task[Verdict]) -> None:
         await asyncio.wait({late}, timeout=RETURN_TIMEOUT)
