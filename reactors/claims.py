@@ -1,4 +1,4 @@
-"""What the inbox is asked before an attempt, and what it answers."""
+"""What the inbox is asked for the right to an attempt, and what it answers."""
 
 from __future__ import annotations
 

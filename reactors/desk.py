@@ -114,8 +114,7 @@ class Desk(ABC):
             case Held(seconds):
                 await self._look_again(delivery, seconds)
             case Crashed(crashes):
-                self.log.error("reaction dead: it crashed its worker", event_id=event.id, crashes=crashes)
-                self.tell(event, "dead", attempt=crashes, error="crashed its worker")
+                self.tell_crashed(event, crashes)
                 await self.settled_before(claim, Settled("dead", None))
             case Suspected():
                 raise TypeError("a claim that stands alone is never suspected")
@@ -193,6 +192,11 @@ class Desk(ABC):
         if error is not None:
             entry["error"] = error
         self.means.feed.tell(event.workspace, entry)
+
+    def tell_crashed(self, event: Event, crashes: int) -> None:
+        """Log, and tell the live feed, that it is a dead letter now for what it does to its workers."""
+        self.log.error("reaction dead: it crashed its worker", event_id=event.id, crashes=crashes)
+        self.tell(event, "dead", attempt=crashes, error="crashed its worker")
 
     async def _claim(self, claim: Claim) -> Verdict:
         try:

@@ -10,7 +10,7 @@ counted as a crash: what crashes its workers again and again is parked as a dead
 taking the next one down. A settlement by a process that has lost its claim changes nothing.
 
 What an idempotent handler did with a message that came for the first time is recorded with no claim before
-it (``reactors.unclaimed``).
+it (``reactors.unclaimed``), unless it takes so long that it is claimed meanwhile (``reactors.late_claims``).
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ __all__ = ["HOLD", "MOST_CRASHES", "Inbox"]
 
 HOLD = 1.0  # seconds until a copy of a message that is at work elsewhere is looked at again
 MOST_CRASHES = 5
+_BEGUN = ("received_at", "started_at")
 SUSPECT_AFTER = 2  # crashes; from then on it is attempted with no other suspect beside it
 
 
@@ -95,16 +96,23 @@ class Inbox:
     def _claim_fresh(self, items: list[Claim]) -> Single | None:
         """``_claim_all`` as one statement, for messages that never came before; it fails when one did."""
         first = dict(sorted({item.key: item for item in items}.items()))
-        if len(first) < len(items) or any(item.undoes or item.came_before or item.began for item in items):
+        if len(first) < len(items) or any(item.undoes or item.came_before for item in items):
             return None
         timed = Timed()
-        rows = [item.about() for item in first.values()]
         same = {"status": "claimed", "attempts": 1, "crashes": 0, "claimed_by": self._incarnation}
-        timed.insert(reactions, rows, same=same, now=("received_at", "started_at"))
+        rows = [item.about() for item in first.values()]
+        if any(item.began for item in items):
+            for row, item in zip(rows, first.values(), strict=True):
+                row |= dict.fromkeys(_BEGUN, item.began)
+            timed.insert(reactions, rows, same=same, now=(), ago=_BEGUN)
+        else:
+            timed.insert(reactions, rows, same=same, now=_BEGUN)
         return timed.single()
 
     def _claimed_fresh(self, items: list[Claim], rows: Sequence[Any]) -> list[Verdict]:
-        return [Claimed(1, 1, 0, rows[0][0])] * len(items)
+        now = rows[0][0]
+        usual = Claimed(1, 1, 0, now)
+        return [Claimed(1, 1, 0, now - item.began) if item.began else usual for item in items]
 
     def _claim_all(self, conn: Connection, items: list[Claim]) -> list[Verdict]:
         now = self._time(conn)
@@ -122,7 +130,9 @@ class Inbox:
         known = _load(conn, [key for key in sorted(rows) if key not in fresh])
         changes: list[dict[str, Any]] = []
         letters: list[dict[str, Any]] = []
-        verdicts: dict[Key, Verdict] = {key: Claimed(1, 1, 0, now) for key in first if key in fresh}
+        verdicts: dict[Key, Verdict] = {
+            key: Claimed(1, 1, 0, now - item.began) for key, item in first.items() if key in fresh
+        }
         barred: list[dict[str, Any]] = []
         verdicts |= self._bar(undoing, fresh, known, first, now, changes, barred)
         for key, row in known.items():
@@ -194,7 +204,7 @@ class Inbox:
                 return Crashed(crashes)
             if crashes >= SUSPECT_AFTER and not claim.alone:
                 return Suspected()
-        changes.append(self._change(claim.key, "claimed", attempts, crashes, redrives, now))
+        changes.append(self._change(claim.key, "claimed", attempts, crashes, redrives, now - claim.began))
         return Claimed(attempts - crashes, attempts, redrives, row.received_at)
 
     def _crash_letter(self, claim: Claim, row: Row[Any], crashes: int, now: float) -> dict[str, Any]:

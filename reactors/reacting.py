@@ -32,8 +32,8 @@ __all__ = ["ReactorDesk"]
 _GATHER = 0.02
 _OF_CONCURRENCY = 4
 
-# Seconds after which an idempotent handler is claimed while it is at work: from then on it is seen, a copy
-# of its message waits, and when it takes its worker down that counts.
+# Seconds after which an idempotent handler is claimed while it is at work: from then on it is seen, its
+# message waits where it is handed out again, and when it takes its worker down that counts.
 _CLAIM_AFTER = 1.0
 
 
@@ -64,7 +64,9 @@ class ReactorDesk(Desk):
             return
         began = asyncio.get_running_loop().time()
         tried, verdict = await self._try_unclaimed(claim)
-        if isinstance(verdict, Claimed | Crashed):
+        if isinstance(verdict, Crashed):
+            self.tell_crashed(claim.letter.event, verdict.crashes)
+        elif isinstance(verdict, Claimed):
             await self._follow(delivery, claim, verdict, partial(self._end, tried=tried))
             return
         recorded: bool | Failure = (
@@ -94,14 +96,14 @@ class ReactorDesk(Desk):
             finally:
                 late = self._late.end(claim)
             return tried, await asyncio.shield(late) if late else None
-        except asyncio.CancelledError:
+        except BaseException:  # stopping, or a bug: in both cases the message comes again
             if late is not None:
                 await self._give_back_late(claim, late)
             raise
 
     async def _give_back_late(self, claim: Claim, late: asyncio.Task[Verdict]) -> None:
         await asyncio.wait({late}, timeout=RETURN_TIMEOUT)
-        if not late.done():
+        if not late.done() or late.exception() is not None:
             late.cancel()
             self.log.warning("claim not given back; it lapses with this process")
         elif isinstance(verdict := late.result(), Claimed):

@@ -27,7 +27,7 @@ from antiphon.devservices import (
 from antiphon.devservices import packages as debian
 from antiphon.devservices.packages import find, install
 from antiphon.devservices.ports import FIRST, LAST, accepts, free_ports
-from antiphon.devservices.postgres import find_postgres
+from antiphon.devservices.postgres import find_postgres, recovery_settings
 from antiphon.devservices.redis import find_redis
 
 
@@ -99,6 +99,25 @@ def test_a_killed_postgresql_comes_back_with_what_was_committed() -> None:
         assert psql(url, "SELECT n FROM kept") == "7"
         folder = server.folder
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "settings"),
+    [
+        ("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)", {"recovery_init_sync_method": "syncfs"}),
+        ("postgres (PostgreSQL) 13.4", {}),
+        ("", {}),
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="the file system is synced at once on Linux alone")
+def test_a_postgresql_that_is_too_old_is_not_told_how_to_recover(
+    tmp_path: Path, said: str, settings: dict[str, str]
+) -> None:
+    """It would not start."""
+    binary = tmp_path / "postgres"
+    binary.write_text(f"#!/bin/sh\necho '{said}'\n")
+    binary.chmod(0o755)
+    assert recovery_settings(binary) == settings
 
 
 def test_a_restarted_redis_keeps_its_port_and_its_data(own_redis: LocalRedis) -> None:

@@ -97,6 +97,19 @@ async def test_what_is_new_and_what_is_done_are_a_statement_each(counted: Counte
     assert (event["id"], event["at"]) == (said.id, rows[claims[0].key.event_id]["finished_at"])
 
 
+async def test_what_began_before_it_is_claimed_is_in_the_same_statement(counted: Counted) -> None:
+    """Each with the time of its own beginning."""
+    inbox = Inbox(counted.database, incarnation="one")
+    early, now = replace(claim(booked("early")), began=2.5), claim(booked("now"))
+    first, second = await claimed(inbox, early, now)
+    assert second.received_at - first.received_at == 2.5
+    assert (counted.statements, counted.transactions) == (1, 0)
+    rows = {row["event_id"]: row for row in await counted.rows(reactions)}
+    for one, verdict in ((early, first), (now, second)):
+        row = rows[one.key.event_id]
+        assert row["received_at"] == row["started_at"] == verdict.received_at
+
+
 async def test_what_was_done_without_a_claim_is_one_statement(counted: Counted) -> None:
     """With times of the database's, as long ago as the handler took, and what was emitted."""
     inbox = Inbox(counted.database, incarnation="one")

@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 
-from contracts.errors import StoreUnavailable
+from bus.envelope import message_of
+from contracts.errors import StoreUnavailable, Terminal
 from reactors import reacting
-from reactors.claims import Claim, Verdict
+from reactors.claims import Claim, Claimed, Crashed, Held, Key, Settled, Verdict
 from reactors.context import ReactionContext
 from reactors.inbox import Inbox
+from reactors.letter import Letter
+from reactors.presence import Presence
 from reactors.reactor import reacts_to
+from reactors.settlements import Settlement
 from store.tables import dead_letters, events, reactions
 from tests.reactors.counting import QUICK, Counting, make_ledger, rides
 from tests.reactors.world import BOOKED, TOLD, World, booked
@@ -67,23 +71,66 @@ async def test_one_that_is_slow_and_fails_counts_as_the_first_attempt(world: Wor
     assert letter["attempts"] == 3
 
 
-async def test_of_two_processes_with_the_same_slow_message_one_has_it(world: World, slow: None) -> None:
-    """The other one's copy waits until it has ended."""
+async def test_a_refusal_says_when_the_handler_began(world: World, slow: None) -> None:
+    """Its letter and its reaction agree."""
+
+    @reacts_to(BOOKED, idempotent=True)
+    async def count(event: dict[str, Any]) -> None:
+        await asyncio.sleep(0.4)
+        raise Terminal("never")
+
+    await world.run(count)
+    await world.publish(booked("r1"))
+    await world.until_settled("count", "dead")
+    (letter,) = await world.rows(dead_letters)
+    (row,) = await world.rows(reactions)
+    assert letter["received_at"] == row["received_at"] == row["started_at"]
+    assert row["finished_at"] - row["started_at"] >= 0.35
+
+
+@pytest.mark.parametrize("other", ["holds it", "has done it", "was taken down by it"])
+async def test_what_another_process_has_by_then_is_left_as_it_is(
+    world: World, slow: None, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    """The handler has run for nothing: its SQL has not, and what it emitted is known."""
     await make_ledger(world)
-    counting = Counting()
+    claim, verdicts = Inbox.claim, list[Verdict]()
+
+    async def recorded(self: Inbox, one: Claim) -> Verdict:
+        verdicts.append(await claim(self, one))
+        return verdicts[-1]
+
+    monkeypatch.setattr(Inbox, "claim", recorded)
+    counting, event = Counting(), booked("r1")
     counting.go.clear()
-    event = booked("r1")
-    for name in ("one", "two"):
-        await world.run(counting.reactor, incarnation=name, prefetch=1)
-        await world.publish(event)
-    await world.until_settled("count", "claimed")
-    while len(counting.calls) < 2:
+    await world.run(counting.reactor, incarnation="one", most_crashes=1)
+    await world.publish(event)
+    await counting.begun.wait()
+    presence = Presence(world.database, url=None, incarnation="two", role="reactors", name="test")
+    if other != "was taken down by it":
+        await presence.start()
+    mine = Claim(Key("count", event.source, event.id), Letter("count", "q", event, message_of(event)))
+    two = Inbox(world.database, incarnation="two")
+    claimed = await two.claim(mine)
+    assert isinstance(claimed, Claimed)
+    settlement = Settlement(mine.key, claimed, mine.letter, "done")
+    if other == "has done it":
+        assert await two.settle(settlement)
+    while len(verdicts) < 2:
         await asyncio.sleep(0.01)
+    late = {"holds it": Held, "has done it": Settled, "was taken down by it": Crashed}[other]
+    assert isinstance(verdicts[1], late)
     counting.go.set()
-    await world.until_settled("count", "done")
+    await world.until_rows(events, 1, type=TOLD)
+    if other == "holds it":
+        assert await world.statuses("count") == ["claimed"]
+        assert await two.settle(settlement)
     await world.until_empty("reactor.count")
-    assert counting.calls == [1, 1]
-    assert await rides(world) == ["r1"]
+    assert await world.statuses("count") == ["dead" if late is Crashed else "done"]
+    assert len(await world.rows(dead_letters)) == (late is Crashed)
+    assert counting.calls == [1]
+    assert await rides(world) == []
+    await presence.stop()
 
 
 async def test_one_that_is_slow_gives_its_claim_back_when_its_process_stops(world: World, slow: None) -> None:
@@ -105,7 +152,7 @@ async def test_one_that_is_slow_gives_its_claim_back_when_its_process_stops(worl
     assert await rides(world) == ["r1"]
 
 
-async def test_who_stops_while_a_late_claim_has_no_answer_waits_for_it_no_longer_than_a_moment(
+async def test_who_stops_while_a_late_claim_has_no_answer_does_not_wait_for_the_store(
     world: World, slow: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A store that is away holds up no stop; what was in hand comes again."""
