@@ -10,7 +10,7 @@ from sqlalchemy import text
 from contracts.retry import Retry
 from reactors.context import ReactionContext
 from reactors.reactor import reacts_to
-from tests.reactors.world import BOOKED, TOLD, World
+from tests.reactors.world import BOOKED, TOLD, World, booked
 
 QUICK = Retry(attempts=3, first=0.01, most=0.02)
 
@@ -47,3 +47,20 @@ class Counting:
             await ctx.emit(TOLD, {"ride_id": event["ride_id"]})
 
         self.reactor = count
+
+
+async def fail_until_dead(world: World, *, takes: float) -> list[int]:
+    """The attempts of an idempotent handler that fails after ``takes`` seconds, each time."""
+    calls: list[int] = []
+
+    @reacts_to(BOOKED, idempotent=True, retry=QUICK)
+    async def count(event: dict[str, Any], ctx: ReactionContext) -> None:
+        calls.append(ctx.attempt)
+        await asyncio.sleep(takes)
+        raise RuntimeError("no")
+
+    await world.run(count)
+    await world.publish(booked("r1"))
+    await world.until_settled("count", "dead")
+    await world.until_empty("reactor.count")
+    return calls

@@ -16,7 +16,7 @@ from reactors.inbox import Inbox
 from reactors.reactor import reacts_to
 from reactors.unclaimed import Done
 from store.tables import dead_letters, events, reactions
-from tests.reactors.counting import QUICK, Counting, enter, make_ledger, rides
+from tests.reactors.counting import QUICK, Counting, enter, fail_until_dead, make_ledger, rides
 from tests.reactors.world import BOOKED, TOLD, World, booked
 
 
@@ -101,18 +101,7 @@ async def test_what_is_done_is_recorded_with_others_that_are(
 
 async def test_a_failure_counts_as_the_first_attempt(world: World) -> None:
     """It is tried as often as its policy says, and not once more."""
-    calls: list[int] = []
-
-    @reacts_to(BOOKED, idempotent=True, retry=QUICK)
-    async def count(event: dict[str, Any], ctx: ReactionContext) -> None:
-        calls.append(ctx.attempt)
-        raise RuntimeError("no")
-
-    await world.run(count)
-    await world.publish(booked("r1"))
-    await world.until_settled("count", "dead")
-    await world.until_empty("reactor.count")
-    assert calls == [1, 2, 3]
+    assert await fail_until_dead(world, takes=0.0) == [1, 2, 3]
     (letter,) = await world.rows(dead_letters)
     assert (letter["attempts"], letter["error_message"]) == (3, "no")
 

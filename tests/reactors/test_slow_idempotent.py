@@ -11,14 +11,13 @@ from bus.envelope import message_of
 from contracts.errors import StoreUnavailable, Terminal
 from reactors import reacting
 from reactors.claims import Claim, Claimed, Crashed, Held, Key, Settled, Verdict
-from reactors.context import ReactionContext
 from reactors.inbox import Inbox
 from reactors.letter import Letter
 from reactors.presence import Presence
 from reactors.reactor import reacts_to
 from reactors.settlements import Settlement
 from store.tables import dead_letters, events, reactions
-from tests.reactors.counting import QUICK, Counting, make_ledger, rides
+from tests.reactors.counting import Counting, fail_until_dead, make_ledger, rides
 from tests.reactors.world import BOOKED, TOLD, World, booked
 
 
@@ -54,21 +53,9 @@ async def test_one_that_is_slow_is_claimed_while_it_is_at_work(world: World, slo
 
 async def test_one_that_is_slow_and_fails_counts_as_the_first_attempt(world: World, slow: None) -> None:
     """It is tried as often as its policy says, and not once more."""
-    calls: list[int] = []
-
-    @reacts_to(BOOKED, idempotent=True, retry=QUICK)
-    async def count(event: dict[str, Any], ctx: ReactionContext) -> None:
-        calls.append(ctx.attempt)
-        await asyncio.sleep(0.4)
-        raise RuntimeError("no")
-
-    await world.run(count)
-    await world.publish(booked("r1"))
-    await world.until_settled("count", "dead")
-    await world.until_empty("reactor.count")
-    assert calls == [1, 2, 3]
+    assert await fail_until_dead(world, takes=0.4) == [1, 2, 3]
     (letter,) = await world.rows(dead_letters)
-    assert letter["attempts"] == 3
+    assert (letter["attempts"], letter["error_message"]) == (3, "no")
 
 
 async def test_a_refusal_says_when_the_handler_began(world: World, slow: None) -> None:
