@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import structlog
 
+from bus.envelope import publication
 from bus.port import Delivery
 from contracts.envelope import derive_id
 from contracts.errors import ContractError, ForgedMessage
@@ -47,6 +48,7 @@ from orchestrator.nodes import Step
 from orchestrator.refusal import refusal
 from orchestrator.run import Run
 from orchestrator.turn import Decision, Rules
+from store.events import event_row
 
 __all__ = ["Batch"]
 
@@ -251,9 +253,9 @@ class Batch:
             case SendCommand():
                 self._post(change, wire.command(run, effect, self.now))
             case PublishEvent():
-                outgoing, row = wire.published(run, effect, self.now)
-                change.events.append(row)
-                self._post(change, outgoing)
+                event = wire.published(run, effect, self.now)
+                change.events.append(event_row(event) | {"at": self.now})
+                self._post(change, publication(event))
             case StartRun():
                 self._post(change, wire.start(self._asked(run, effect), self.now))
             case CancelRun(run_id=run_id):

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from bus.envelope import message_of, publication
+from bus.envelope import message_of
 from bus.port import COMMANDS, DIRECT, PARTITIONS, Outgoing, Queue
 from bus.port import Binding as QueueBinding
 from contracts.envelope import Event, derive_id
@@ -231,20 +231,9 @@ def command(run: Run, effect: SendCommand, at: float) -> Outgoing:
     return Outgoing(message_of(event), routing_key=effect.service, exchange=COMMANDS)
 
 
-def published(run: Run, effect: PublishEvent, at: float) -> tuple[Outgoing, dict[str, Any]]:
-    """An emitted event, and its row in ``events``."""
-    event = _of_run(run, effect.type, effect.data, id=effect.event_id, at=at, subject=effect.subject)
-    row = {
-        "source": event.source,
-        "id": event.id,
-        "workspace": run.workspace,
-        "type": event.type,
-        "correlation": run.correlation,
-        "causation": run.id,
-        "subject": effect.subject,
-        "at": at,
-    }
-    return publication(event), row
+def published(run: Run, effect: PublishEvent, at: float) -> Event:
+    """An emitted event."""
+    return _of_run(run, effect.type, effect.data, id=effect.event_id, at=at, subject=effect.subject)
 
 
 def child_ended(run: Run, effect: AnswerParent, at: float, *, asked: str = "") -> Outgoing:

@@ -38,8 +38,9 @@ __all__ = ["HOLD", "MOST_CRASHES", "Inbox"]
 
 HOLD = 1.0  # seconds until a copy of a message that is at work elsewhere is looked at again
 MOST_CRASHES = 5
-_BEGUN = ("received_at", "started_at")
 SUSPECT_AFTER = 2  # crashes; from then on it is attempted with no other suspect beside it
+
+_BEGUN = ("received_at", "started_at")
 
 
 class Inbox:

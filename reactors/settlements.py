@@ -12,10 +12,10 @@ from contracts.envelope import Event
 from contracts.record import record
 from reactors.claims import KEYS, Claimed, Key
 from reactors.context import Work
-from reactors.emitted import insert_emitted, tell_emitted
 from reactors.failure import Failure
 from reactors.letter import Letter
 from store.bulk import insert_rows, select_rows, update_rows
+from store.events import insert_events, insert_timed_events
 from store.shortcut import Single
 from store.tables import dead_letters, reactions
 from store.timed import Timed
@@ -64,7 +64,7 @@ def settle(conn: Connection, items: list[Settlement], *, incarnation: str, now: 
     letters = [_letter(item, now) for item in mine if item.status == "dead"]
     insert_rows(conn, dead_letters, letters, on_conflict="ignore")
     # Recorded even where the claim was lost: they are published.
-    insert_emitted(conn, (one for item in items for one in item.emitted), now)
+    insert_events(conn, (one for item in items for one in item.emitted), now)
     if changed == len(plain) + len(mine) and len(mine) == len(careful):
         return [True] * len(items)
     held |= _owned(conn, [item.key for item in plain], incarnation)
@@ -81,7 +81,7 @@ def done_at_once(items: list[Settlement], *, incarnation: str) -> Single | None:
     timed.update(
         reactions, rows, keys=KEYS, same=same, now=("finished_at",), where={"claimed_by": incarnation}
     )
-    tell_emitted(timed, (one for item in items for one in item.emitted))
+    insert_timed_events(timed, (one for item in items for one in item.emitted))
     return timed.single()
 
 

@@ -17,8 +17,8 @@ from contracts.envelope import Event
 from contracts.record import record
 from reactors.claims import KEYS, Claim
 from reactors.context import Work
-from reactors.emitted import insert_emitted, tell_emitted
 from store.bulk import insert_rows
+from store.events import insert_events, insert_timed_events
 from store.shortcut import Single
 from store.tables import reactions
 from store.timed import Timed
@@ -51,7 +51,7 @@ def record_done(conn: Connection, items: list[Done], *, incarnation: str, now: f
         for work in item.works:
             work(conn)
     # Those of repeats, too: they are published.
-    insert_emitted(conn, (one for item in items for one in item.emitted), now)
+    insert_events(conn, (one for item in items for one in item.emitted), now)
     return recorded
 
 
@@ -63,7 +63,7 @@ def recorded_at_once(items: list[Done], *, incarnation: str) -> Single | None:
     rows = [_row(item, item.began, item.ended) for item in sorted(items, key=lambda item: item.claim.key)]
     ago = ("received_at", "started_at", "finished_at")
     timed.insert(reactions, rows, same=_same(incarnation), now=(), ago=ago)
-    tell_emitted(timed, (one for item in items for one in item.emitted))
+    insert_timed_events(timed, (one for item in items for one in item.emitted))
     return timed.single()
 
 

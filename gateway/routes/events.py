@@ -24,9 +24,8 @@ from gateway.platform import Platform
 from gateway.problems import Problem
 from gateway.responses import Json
 from gateway.sse import EventStream, feed_events, last_event_id
-from store.bulk import insert_rows
+from store.events import insert_events
 from store.live.feeds import workspace_feed
-from store.tables import events
 
 __all__ = ["router"]
 
@@ -166,20 +165,9 @@ async def _publish(platform: Platform, event: Event) -> bool:
 
 async def _record(platform: Platform, event: Event, routed: bool) -> None:
     at = platform.clock()
-    row = {
-        "source": event.source,
-        "id": event.id,
-        "workspace": event.workspace,
-        "type": event.type,
-        "correlation": event.correlation,
-        "causation": event.causation,
-        "subject": event.subject,
-        "at": at,
-        "routed": int(routed),
-    }
     try:
         reached("gateway.routes.events.record.before")
-        await platform.database.write(lambda conn: insert_rows(conn, events, [row], on_conflict="ignore"))
+        await platform.database.write(lambda conn: insert_events(conn, [(event, routed)], at))
         reached("gateway.routes.events.record.after")
     except StoreError as error:
         # The broker has it, so it is accepted; refusing now would make the client send it twice.
