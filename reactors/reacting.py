@@ -102,11 +102,13 @@ class ReactorDesk(Desk):
             raise
 
     async def _give_back_late(self, claim: Claim, late: asyncio.Task[Verdict]) -> None:
-        await asyncio.wait({late}, timeout=RETURN_TIMEOUT)
-        if not late.done() or late.exception() is not None:
-            late.cancel()
-            self.log.warning("claim not given back; it lapses with this process")
-        elif isinstance(verdict := late.result(), Claimed):
+        try:
+            async with asyncio.timeout(RETURN_TIMEOUT):
+                verdict = await late
+        except Exception as error:  # whatever it is, the message comes again
+            self.log.warning("claim not given back; it lapses with this process", error=repr(error))
+            return
+        if isinstance(verdict, Claimed):
             await self._give_back(claim, verdict)
 
     async def settled_before(self, claim: Claim, settled: Settled) -> None:

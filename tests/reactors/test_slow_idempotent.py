@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bus.envelope import message_of
+from contracts.envelope import Event
 from contracts.errors import StoreUnavailable, Terminal
 from reactors import reacting
 from reactors.claims import Claim, Claimed, Crashed, Held, Key, Settled, Verdict
@@ -136,6 +137,33 @@ async def test_one_that_is_slow_gives_its_claim_back_when_its_process_stops(worl
     await world.until_settled("count", "done")
     (row,) = await world.rows(reactions)
     assert (row["claimed_by"], row["crashes"], row["attempts"]) == ("two", 0, 1)
+    assert await rides(world) == ["r1"]
+
+
+async def test_a_bug_in_the_way_of_a_slow_one_gives_its_claim_back(
+    world: World, slow: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process lives on, so that nobody would be let in for as long; the message comes again."""
+    await make_ledger(world)
+    publish, first = reacting.ReactorDesk._publish, iter([True])
+
+    async def broken(self: reacting.ReactorDesk, told: list[Event]) -> Any:
+        if next(first, False):
+            raise RuntimeError("a bug")
+        return await publish(self, told)
+
+    monkeypatch.setattr(reacting.ReactorDesk, "_publish", broken)
+    counting = Counting()
+    counting.go.clear()
+    await world.run(counting.reactor)
+    await world.publish(booked("r1"))
+    await world.until_settled("count", "claimed")
+    counting.go.set()
+    await world.until_settled("count", "retrying")  # for the second until the message is handed out again
+    await world.until_settled("count", "done")
+    (row,) = await world.rows(reactions)
+    assert (row["crashes"], row["attempts"]) == (0, 1)
+    assert len(counting.calls) == 2
     assert await rides(world) == ["r1"]
 
 
