@@ -108,14 +108,17 @@ def timer_fired(turn: Turn, name: str) -> None:
 
 
 def event_arrived(turn: Turn, message_id: str, type: str, data: Any) -> None:
-    """Give an event to the wait for it, or keep it for one to come."""
+    """Give an event to the wait for it, or keep it for one to come.
+
+    Where a run is undone, or has ended otherwise than completed, nothing will wait for it, but a run that is
+    made from it may: it gets what is kept here.
+    """
     run = turn.run
-    if run.ended:
-        if run.reruns:
-            turn.then(ForwardEvent(rerun_id(run.id, run.reruns), message_id, type, data))
+    if run.reruns:
+        turn.then(ForwardEvent(rerun_id(run.id, run.reruns), message_id, type, data))
         return
-    if run.backward:
-        return  # nothing will wait for it any more
+    if run.status == "completed":
+        return
     for name, entry in run.active.items():
         if entry["kind"] == "wait" and entry["type"] == type and "stuck" not in entry:
             _mind_the_place(turn, name, entry)

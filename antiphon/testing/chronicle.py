@@ -24,6 +24,8 @@ _BEGINNINGS = frozenset(
 )
 # Facts that say what became of a run after its end.
 _AFTERWARDS = frozenset({"rerun_started"})
+# And what came after it, if it did not complete: for the run that may be made from it.
+_COMES_LATE = _AFTERWARDS | {"event_kept", "event_refused"}
 _MESSAGES = frozenset({"event_received", "event_kept", "event_refused", "signal_received"})
 
 
@@ -47,7 +49,7 @@ class Chronicle:
         for fact in facts:
             if fact.seq != run.seq + 1:
                 self._broken(f"run {run.id}: fact {fact.seq} comes after fact {run.seq}")
-            if run.ended and fact.type not in _AFTERWARDS:
+            if run.ended and fact.type not in (_AFTERWARDS if run.status == "completed" else _COMES_LATE):
                 self._broken(f"run {run.id} had ended, and then: {fact.type} {fact.node or ''}")
             self._check(run, flow, fact)
             evolve(run, fact)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from contracts.retry import Retry
+from orchestrator.effects import ForwardEvent
 from orchestrator.happenings import EventArrived, TurnCame
 from orchestrator.nodes import emit, parallel, sleep, wait
 from tests.orchestrator.flows import ONCE, flow, here, remote, remote_undoable, undoable
@@ -63,7 +64,7 @@ def test_an_event_for_an_ended_run_goes_on_to_the_one_made_from_it() -> None:
     run.cancel()
     run.retry()
     run.event("x.done.v1", 1, id="late")
-    assert run.effects[-1].__class__.__name__ == "ForwardEvent"
+    assert isinstance(run.effects[-1], ForwardEvent)
 
 
 def test_more_early_events_than_can_be_kept_are_refused_and_harm_nobody() -> None:
@@ -91,12 +92,30 @@ def test_more_early_events_than_can_be_kept_do_not_lose_the_start() -> None:
     assert set(run.orders) == {"a"}
 
 
-def test_an_undone_run_keeps_no_events() -> None:
-    """Nobody will wait for them."""
+@pytest.mark.parametrize("when", ["undone", "ended"])
+def test_what_comes_for_a_run_that_goes_back_is_for_the_one_made_from_it(when: str) -> None:
+    """That one would else wait for what has come already."""
     run = Pretended(flow(undoable("a"), AWAIT))
     run.finish("a")
     run.cancel()
-    assert run.event("x.done.v1") == []
+    if when == "ended":
+        run.finish("a")
+    assert run.run.ended is (when == "ended")
+    assert run.event("x.done.v1", 1, id="late") == ["event_kept"]
+    if when == "undone":
+        run.finish("a")
+    assert run.run.status == "cancelled"
+    run.retry()
+    forwarded = [effect for effect in run.effects if isinstance(effect, ForwardEvent)]
+    assert [(effect.message_id, effect.data) for effect in forwarded] == [("late", 1)]
+
+
+def test_what_comes_for_a_completed_run_is_nobody_s() -> None:
+    """All its waits have been given theirs, and what comes again and again must not grow it."""
+    run = Pretended(flow(AWAIT))
+    run.event("x.done.v1", 1)
+    assert run.run.status == "completed"
+    assert run.event("x.done.v1", 2) == []
 
 
 # --- 9: waiting for what only the run itself could produce ------------------------------------

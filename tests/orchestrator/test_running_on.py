@@ -63,9 +63,18 @@ async def test_a_stuck_run_goes_on_and_an_ended_one_is_made_again(house: House) 
     assert len(await house.rows(tables.runs)) == 2
 
 
-async def test_a_run_made_again_has_the_events_that_the_old_one_had_kept(house: House) -> None:
-    """They came once, before the run failed, and would not come again."""
-    broken, begun, go_on = [True], asyncio.Event(), asyncio.Event()
+@pytest.mark.parametrize("when", ["before it fails", "while it is undone", "when it has ended"])
+async def test_a_run_made_again_has_the_events_that_came_for_the_old_one(house: House, when: str) -> None:
+    """They came once, for a run that did not get as far as to wait for them, and would not come again."""
+    broken = [True]
+    begun, go_on, undoing, undo = (asyncio.Event() for _ in range(4))
+
+    async def prepared(ctx: StepContext) -> None:
+        pass
+
+    async def taken_back(ctx: StepContext) -> None:
+        undoing.set()
+        await undo.wait()
 
     async def fragile(ctx: StepContext) -> str:
         begun.set()
@@ -74,15 +83,28 @@ async def test_a_run_made_again_has_the_events_that_the_old_one_had_kept(house: 
             raise Terminal("broken", code="broken")
         return "mended"
 
-    made = flow(step(fragile), wait("trip.over.v1", by="id", timeout="1h", name="over"))
+    over = wait("trip.over.v1", by="id", timeout="1h", name="over")
+    made = flow(step(prepared, compensate=taken_back), step(fragile), over)
     await house.orchestrate(made)
     client = await house.client(made)
     run_id = (await house.start(made, "k1")).run_id
+
+    async def comes() -> None:
+        await house.publish("trip.over.v1", "k1", id="over-1")
+        await house.until_fact(run_id, "event_kept")
+
     await begun.wait()
-    await house.publish("trip.over.v1", "k1", id="over-1")
-    await house.until_fact(run_id, "event_kept")
+    if when == "before it fails":
+        await comes()
     go_on.set()
-    await house.until(run_id, "failed")
+    await undoing.wait()
+    if when == "while it is undone":
+        await comes()
+    undo.set()
+    ended = await house.until(run_id, "compensated")
+    if when == "when it has ended":
+        await comes()
+        assert (await house.run(run_id))["ended_at"] == ended["ended_at"]
     broken[0] = False
     again = await client.retry(WORKSPACE, run_id, reason="mended", actor="ann")
     await house.until(again, "completed")
