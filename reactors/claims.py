@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 from contracts.record import record
@@ -35,7 +35,7 @@ class Claim:
 
     ``redrive`` is the number of the redrive that sent it, 0 for none. ``alone`` says that no other
     suspect of its reactor is at work in this process. ``undoes``: what must not be done after it.
-    It ``began`` so many seconds before it is claimed.
+    It ``began`` so many seconds before it is claimed; 0 for what begins then.
     """
 
     key: Key
@@ -44,6 +44,10 @@ class Claim:
     alone: bool = False
     undoes: Undone | None = None
     began: float = 0.0
+
+    def later(self, seconds: float) -> Claim:
+        """The same, asked so much later."""
+        return replace(self, began=self.began + seconds) if self.began else self
 
     @property
     def came_before(self) -> bool:

@@ -199,10 +199,14 @@ class Desk(ABC):
         self.tell(event, "dead", attempt=crashes, error="crashed its worker")
 
     async def _claim(self, claim: Claim) -> Verdict:
+        inbox, time = self.means.inbox, asyncio.get_running_loop().time
+        asked = time()
         try:
-            return await self.means.inbox.claim(claim)
+            return await inbox.claim(claim)
         except StoreUnavailable:
-            verdict: Verdict = await self.waiting_for_store(lambda: self.means.inbox.claim(claim), "claim")
+            verdict: Verdict = await self.waiting_for_store(
+                lambda: inbox.claim(claim.later(time() - asked)), "claim"
+            )
             return verdict
 
     async def _look_again(self, delivery: Delivery, seconds: float) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -62,7 +63,8 @@ class ReactorDesk(Desk):
         if not self._reactor.idempotent or delivery.deliveries or claim.came_before:
             await super().handle(delivery, claim)
             return
-        began = asyncio.get_running_loop().time()
+        time = asyncio.get_running_loop().time
+        began = time()
         tried, verdict = await self._try_unclaimed(claim)
         if isinstance(verdict, Crashed):
             self.tell_crashed(claim.letter.event, verdict.crashes)
@@ -74,7 +76,8 @@ class ReactorDesk(Desk):
         )
         if isinstance(recorded, Failure):
             # Nothing is known of it yet: the claim says which attempt it was that failed.
-            await self.claimed(delivery, claim, partial(self._failed, failure=recorded))
+            begun = replace(claim, began=time() - began)
+            await self.claimed(delivery, begun, partial(self._failed, failure=recorded))
         elif not recorded:
             await super().handle(delivery, claim)  # it came before: the inbox knows how that stands
 
@@ -195,13 +198,16 @@ class ReactorDesk(Desk):
         time = asyncio.get_running_loop().time
         ended = time()
         await self._company.wait()
-        now, inbox = time(), self.means.inbox
-        done = Done(claim, now - began, now - ended, tried.works, tried.emitted)
+
+        def record() -> Awaitable[bool]:
+            now = time()
+            return self.means.inbox.record(Done(claim, now - began, now - ended, tried.works, tried.emitted))
+
         try:
             try:
-                recorded = await inbox.record(done)
+                recorded = await record()
             except StoreUnavailable:
-                recorded = await self.waiting_for_store(lambda: inbox.record(done), "record")
+                recorded = await self.waiting_for_store(record, "record")
         except Exception as error:  # the handler's own SQL
             return Failure.of(error)
         if recorded:

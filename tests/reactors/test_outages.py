@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from typing import Any
 
 import pytest
 
 from antiphon.devservices import Postgres, Rabbit
-from contracts.errors import LiveUnavailable, StoreUnavailable
+from contracts.errors import LiveUnavailable, StoreUnavailable, Terminal
 from contracts.retry import Retry
 from reactors.context import ReactionContext
 from reactors.inbox import Inbox
@@ -21,17 +22,19 @@ from tests.reactors.world import BOOKED, TOLD, World, booked, until
 MESSAGES = 60
 
 
-def failing_at_first(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
-    """The store does not answer the first two calls of a method."""
+def failing_at_first(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, times: int = 2) -> list[float]:
+    """The store does not answer the first calls of a method; when that was, in seconds since the epoch."""
     real = getattr(owner, name)
-    away = iter([True, True])
+    failed: list[float] = []
 
     async def method(self: Any, *args: Any, **more: Any) -> Any:
-        if next(away, False):
+        if len(failed) < times:
+            failed.append(time.time())
             raise StoreUnavailable("no answer")
         return await real(self, *args, **more)
 
     monkeypatch.setattr(owner, name, method)
+    return failed
 
 
 @pytest.mark.parametrize("call", ["claim", "settle"])
@@ -51,6 +54,26 @@ async def test_a_store_that_is_away(world: World, monkeypatch: pytest.MonkeyPatc
     assert seen == ["r1"]
     (row,) = await world.rows(reactions)
     assert (row["attempts"], row["crashes"]) == (1, 0)
+
+
+@pytest.mark.parametrize("call", ["record", "claim"])
+async def test_what_an_idempotent_handler_did_meanwhile_has_its_own_time(
+    world: World, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """However late the store hears of it: of one that went well, and of one that is claimed as it failed."""
+    failed = failing_at_first(monkeypatch, Inbox, call, times=4)
+
+    @reacts_to(BOOKED, idempotent=True)
+    async def notify(event: dict[str, Any]) -> None:
+        if call == "claim":
+            raise Terminal("never")
+
+    await world.run(notify)
+    await world.publish(booked("r1"))
+    await world.until_settled("notify", "done" if call == "record" else "dead")
+    (row,) = await world.rows(reactions)
+    assert row["received_at"] == row["started_at"] < failed[-1]
+    assert (row["finished_at"] < failed[-1]) is (call == "record")
 
 
 async def test_a_store_that_is_away_for_the_quarantine(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
