@@ -219,7 +219,7 @@ class Client:
             raise UnknownFlow(f"flow {row.flow!r} v{row.version} has no node {from_node!r} to begin at")
         data = {"reason": reason, "actor": actor, "from_node": from_node}
         if row.ended_at is None:
-            await self._ask("retry", workspace, run_id, data)
+            await self._ask("retry", workspace, run_id, {**data, "rerun": 0})
             return run_id
         state = orjson.loads(row.state)
         if from_node is not None and flow is not None and state.get("backward"):
@@ -231,7 +231,8 @@ class Client:
                 )
         number = state.get("reruns", 0) + 1
         # The number is in the message's id: two people who ask at the same time get one run.
-        await self._ask("retry", workspace, run_id, data, f"rerun {number}", ended_too=True)
+        asked = {**data, "rerun": number}
+        await self._ask("retry", workspace, run_id, asked, f"rerun {number}", ended_too=True)
         return rerun_id(run_id, number)
 
     async def migrate(self, workspace: str, run_id: str, move: Move, *, reason: str, actor: str) -> None:

@@ -135,12 +135,17 @@ class CancelRequested:
 
 @dataclass(frozen=True, slots=True)
 class RetryRequested:
-    """Somebody wants a stuck run to go on, or an ended one to be done again."""
+    """Somebody wants a stuck run to go on, or an ended one to be done again.
+
+    ``rerun`` says which of the two: 0 the first, a number the so-manieth run that is made from it. (None in
+    what a gateway of before has sent: as the run stands when it comes.)
+    """
 
     message_id: str
     reason: str
     actor: str
     from_node: str | None = None
+    rerun: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

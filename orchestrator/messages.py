@@ -62,7 +62,9 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     "antiphon.event.v1": _object({"run_id": _ID, "type": _ID, "data": _ANY}),
     "antiphon.signal.v1": _object({"run_id": _ID, "name": _ID, "data": _ANY, "actor": _TEXT}),
     "antiphon.cancel.v1": _object(_ASKED, {"parent": _MAYBE_TEXT}),
-    "antiphon.retry.v1": _object(_ASKED, {"from_node": _MAYBE_TEXT}),
+    "antiphon.retry.v1": _object(
+        _ASKED, {"from_node": _MAYBE_TEXT, "rerun": {"type": ["integer", "null"], "minimum": 0}}
+    ),
     "antiphon.pause.v1": _object(_ASKED),
     "antiphon.resume.v1": _object(_ASKED),
     "antiphon.migrate.v1": _object(

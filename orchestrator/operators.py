@@ -43,10 +43,15 @@ def cancel(turn: Turn, asked: CancelRequested) -> None:
 
 
 def retry(turn: Turn, asked: RetryRequested) -> None:
-    """Go on where an incident stopped the run; make an ended run again as a new, linked one."""
+    """Go on where an incident stopped the run; make an ended run again as a new, linked one.
+
+    Whoever asked for the one must not get the other: of two who let a stuck run go on, the second may come
+    when it has ended.
+    """
     run = turn.run
     if run.ended:
-        _rerun(turn, asked)
+        if asked.rerun in (None, run.reruns + 1):
+            _rerun(turn, asked)
         return
     for name, entry in list(run.active.items()):
         if "stuck" in run.active.get(name, {}):

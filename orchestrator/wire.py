@@ -171,7 +171,9 @@ def _read(event: Event, data: dict[str, Any], partition: int) -> Happening:
         case "signal":
             return SignalArrived(event.id, data["name"], data["data"], data["actor"])
         case "retry":
-            return RetryRequested(event.id, data["reason"], data["actor"], data.get("from_node"))
+            return RetryRequested(
+                event.id, data["reason"], data["actor"], data.get("from_node"), data.get("rerun")
+            )
         case "child":
             return ChildEnded(
                 event.id, data["node"], data["child"], data["status"], data["result"], data["error"]

@@ -190,8 +190,8 @@ class Pretended:
     def resume(self) -> list[str]:
         return self.happen(ResumeRequested(f"r{next(self._ids)}", "go", "ann"))
 
-    def retry(self, from_node: str | None = None) -> list[str]:
-        return self.happen(RetryRequested(f"t{next(self._ids)}", "again", "ann", from_node))
+    def retry(self, from_node: str | None = None, rerun: int | None = None) -> list[str]:
+        return self.happen(RetryRequested(f"t{next(self._ids)}", "again", "ann", from_node, rerun))
 
     def migrate(self, to: int, without: tuple[str, ...] = (), **renames: str) -> list[str]:
         return self.happen(MigrationRequested(f"m{next(self._ids)}", to, renames, without, "newer", "ann"))

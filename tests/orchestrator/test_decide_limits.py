@@ -12,7 +12,7 @@ from orchestrator.effects import ForwardEvent, StartRun
 from orchestrator.flow import Flow
 from orchestrator.happenings import StepFinished
 from orchestrator.nodes import emit, parallel, sleep, wait, when
-from tests.orchestrator.flows import flow, here, remote, undoable
+from tests.orchestrator.flows import ONCE, flow, here, remote, undoable
 from tests.orchestrator.pretending import START, Pretended, asked, rules
 
 AWAIT = wait("x.done.v1", by="id", name="w")
@@ -152,6 +152,17 @@ def test_a_run_that_is_made_again_is_a_new_one_linked_to_the_old() -> None:
     assert len({first.run_id, second.run_id, run.run.id}) == 3
     assert (first.begin_at, first.results) == ("b", {"a": 1})
     assert (second.begin_at, second.results) == (None, {})
+
+
+def test_who_lets_a_stuck_run_go_on_does_not_have_an_ended_one_made_again() -> None:
+    """Two do so; when the second one's comes, the run has ended. And a rerun is made once."""
+    run = Pretended(flow(here("a", retry=ONCE)))
+    run.refuse("a")
+    assert run.run.status == "failed"
+    assert run.retry(rerun=0) == []
+    assert run.retry(rerun=1) == ["rerun_started"]
+    assert run.retry(rerun=1) == []
+    assert run.retry(rerun=2) == ["rerun_started"]
 
 
 def test_nothing_is_built_on_what_was_undone() -> None:
