@@ -102,8 +102,9 @@ def migrate(turn: Turn, asked: MigrationRequested) -> None:
     }
     what = {"renames": dict(asked.renames), "positions": positions_after(run, new, move)}
     turn.record("run_migrated", None, **what, without=list(asked.without), **who)
-    for node, due in moved.items():
+    for node in moved:  # all of them first: where two change their names, one's new name is the other's old
         turn.then(ClearTimer(node))
+    for node, due in moved.items():
         turn.then(SetTimer(move.name(node), due))
 
 

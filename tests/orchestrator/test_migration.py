@@ -188,6 +188,16 @@ def test_a_choice_that_was_passed_asks_for_nothing() -> None:
     assert reasons(running([A, CHOICE, here("d")], [A, CHOICE, here("d"), here("e")], "a", "b")) == []
 
 
+def test_names_that_change_places_keep_their_timers() -> None:
+    """One's new name is the other's old one."""
+    old = [parallel([sleep("1h", name="a")], [sleep("2h", name="b")], name="p")]
+    new = [parallel([sleep("1h", name="b")], [sleep("2h", name="a")], name="p")]
+    run = running(old, new)
+    first, second = run.timers["a"], run.timers["b"]
+    assert run.migrate(2, a="b", b="a") == ["run_migrated"]
+    assert run.timers == {"b": first, "a": second}
+
+
 def test_renames_must_fit_both_versions() -> None:
     run = running([A, B, C], [A, B, sleep(5, name="nap")], "a")
     assert reasons(run, x="a") == ["version 1 has no node 'x' that could be renamed"]
