@@ -91,8 +91,17 @@ def decide(run: Run, flow: Flow, happening: Happening, *, now: float, rules: Rul
         # other runs of the partition must not suffer from it, whatever it is.
         turn = Turn(run.copy(), flow, now, rules)
         if not run.ended:
+            _keep(turn, happening)
             _raise_incident(turn, happening, error)
     return turn.decision()
+
+
+def _keep(turn: Turn, happening: Happening) -> None:
+    """What comes once, for when the incident is resolved."""
+    if isinstance(happening, EventArrived):
+        outcomes.keep(turn, happening.message_id, happening.type, happening.data)
+    elif isinstance(happening, SignalArrived):
+        outcomes.keep(turn, happening.message_id, f"signal:{happening.name}", happening.data)
 
 
 def _raise_incident(turn: Turn, happening: Happening | None, error: Exception) -> None:

@@ -110,6 +110,17 @@ def test_what_comes_for_a_run_that_goes_back_is_for_the_one_made_from_it(when: s
     assert [(effect.message_id, effect.data) for effect in forwarded] == [("late", 1)]
 
 
+def test_what_comes_while_the_code_does_not_fit_the_run_is_kept() -> None:
+    """A version was edited in place, which stops the run; deployed as it was, it has its event."""
+    made = flow(AWAIT)
+    run = Pretended(made)
+    run.flow = flow(here("new"), AWAIT)
+    assert run.event("x.done.v1", 1) == ["event_kept", "incident_raised"]
+    run.flow = made
+    run.retry()
+    assert run.run.results == {"w": 1}
+
+
 def test_what_comes_for_a_completed_run_is_nobody_s() -> None:
     """All its waits have been given theirs, and what comes again and again must not grow it."""
     run = Pretended(flow(AWAIT))
