@@ -172,7 +172,8 @@ class Batch:
 
     def _answer_again(self, run: Run, parent: dict[str, Any]) -> None:
         """A parent calls a run that is there already. Without an answer it might wait for ever."""
-        if run.parent == parent:
+        # By the call, and not by the partition, which is another one where the store was given more.
+        if run.parent is not None and all(run.parent[name] == parent[name] for name in ("run_id", "node")):
             if not run.ended:
                 return  # it is answered at its end
             answer = AnswerParent(parent, run.status, run.result, run.error)

@@ -138,6 +138,17 @@ def test_a_second_start_of_a_child_is_answered_so_that_no_parent_waits_for_ever(
     assert len({post.outgoing.message.id for post in posts}) == 3
 
 
+def test_a_parent_that_the_store_s_growth_has_moved_asks_for_its_own_child() -> None:
+    """Its partition is another than when it called; the call is the same."""
+    child = flow(here("x"), name="child")
+    parent = {"run_id": "p", "node": "n", "partition": 2}
+    start = asked(child, parent=parent)
+    batch = batch_of(child)
+    batch.take(start.run_id, start)
+    batch.take(start.run_id, asked(child, parent={**parent, "partition": 6}))
+    assert batch.changes[start.run_id].posts == []  # it is answered at its end
+
+
 def test_a_parent_cancels_its_own_child_and_no_other_s() -> None:
     """The cancel says whose it is."""
     child = flow(here("x"), name="child")
