@@ -149,6 +149,16 @@ def test_a_parent_that_the_store_s_growth_has_moved_asks_for_its_own_child() -> 
     assert batch.changes[start.run_id].posts == []  # it is answered at its end
 
 
+def test_early_events_of_one_batch_are_read_back_in_their_order() -> None:
+    """They are sorted by when they came, and those of one moment by what their ids happen to be."""
+    batch = batch_of(flow(wait("x.done.v1", by="id", name="w")), now=1.8e9)
+    ids = ["c", "a", "b"]
+    for id in ids:
+        assert batch.take("r", EventArrived(id, "x.done.v1", id))
+    rows = sorted(batch.finish().early, key=lambda row: (row["at"], row["message_id"]))
+    assert [row["message_id"] for row in rows] == ids
+
+
 def test_a_parent_cancels_its_own_child_and_no_other_s() -> None:
     """The cancel says whose it is."""
     child = flow(here("x"), name="child")
