@@ -159,7 +159,9 @@ def _incident_raised(run: Run, fact: Fact) -> None:
 
 
 def _incident_resolved(run: Run, fact: Fact) -> None:
-    run.active.pop(str(fact.node), None)
+    node = str(fact.node)
+    run.active.pop(node, None)
+    run.let_on[node] = run.let_on.get(node, 0) + 1
 
 
 def _paused(run: Run, fact: Fact) -> None:
@@ -185,6 +187,7 @@ def _migrated(run: Run, fact: Fact) -> None:
     run.arrived = {names.get(fork, fork): ended for fork, ended in run.arrived.items()}
     run.undo = [names.get(node, node) for node in run.undo]
     run.held = [names.get(node, node) for node in run.held]
+    run.let_on = {names.get(node, node): times for node, times in run.let_on.items()}
 
 
 def _rerun_started(run: Run, fact: Fact) -> None:

@@ -55,6 +55,7 @@ _STATE = (
     "undone",
     "paused",
     "reruns",
+    "let_on",
     "answer_to",
     "traceparent",
     "parent",

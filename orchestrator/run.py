@@ -16,7 +16,8 @@ class Run:
     when, and by kind the attempt, the dispatch, ``retry_at``, ``due``, ``here`` (in this process), and
     ``stuck`` (the error of its incident). ``undo`` lists the steps to compensate, oldest first.
     ``arrived`` lists for each open fork the branches that have ended. ``kept`` holds what came before
-    it was waited for. ``held`` holds the nodes that a pause keeps from starting.
+    it was waited for. ``held`` holds the nodes that a pause keeps from starting. ``let_on`` counts for each
+    node how often somebody let it go on after an incident.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Run:
     undone: int = 0
     paused: bool = False
     reruns: int = 0
+    let_on: dict[str, int] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
@@ -101,6 +103,7 @@ class Run:
         fork.arrived = {fork_name: list(ended) for fork_name, ended in self.arrived.items()}
         fork.kept = list(self.kept)
         fork.held = list(self.held)
+        fork.let_on = dict(self.let_on)
         return fork
 
 

@@ -214,7 +214,12 @@ def _read_reply(event: Event, data: dict[str, Any]) -> Happening:
 
 
 def command(run: Run, effect: SendCommand, at: float) -> Outgoing:
-    """A command to a service. One that undoes another says which, so that it is not done afterwards."""
+    """A command to a service. One that undoes another says which, so that it is not done afterwards.
+
+    One that somebody let go on says so, for the service knows its refusal by the command's id.
+    """
+    let_on = run.let_on.get(effect.node)
+    again = {"redrive": str(let_on)} if let_on else {}
     undone = {"undoes": command_id(run.id, effect.node), "undoestype": effect.undoes} if effect.undoes else {}
     event = _of_run(
         run,
@@ -228,6 +233,7 @@ def command(run: Run, effect: SendCommand, at: float) -> Outgoing:
             "attempt": str(effect.attempt),
             "replyto": str(run.partition),
             **undone,
+            **again,
         },
     )
     return Outgoing(message_of(event), routing_key=effect.service, exchange=COMMANDS)

@@ -13,11 +13,12 @@ from contracts.envelope import Event, derive_id
 from contracts.errors import BusError, ContractError, PublishFailed, Unroutable
 from reactors.attempt import attempt
 from reactors.claims import Claim, Claimed, Settled, Undone
-from reactors.desk import Desk, Means
+from reactors.desk import Desk, Means, number_in
 from reactors.failure import Failure
 from reactors.intake import Refused
+from reactors.letter import Letter
 from reactors.patience import patiently
-from reactors.reply import Reply
+from reactors.reply import REDRIVE, Reply
 from reactors.service import CommandContext, CommandHandler, Service
 from reactors.settlements import Settlement
 from reactors.tombstones import undone_by, unfit
@@ -47,6 +48,9 @@ class ServiceDesk(Desk):
 
     def undoes(self, event: Event) -> Undone | None:
         return undone_by(event, self.name)
+
+    def redrive(self, letter: Letter) -> int:
+        return max(super().redrive(letter), number_in(letter.event.extensions.get(REDRIVE)))
 
     async def attempt(self, claim: Claim, claimed: Claimed) -> None:
         event = claim.letter.event

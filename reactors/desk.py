@@ -25,11 +25,12 @@ from reactors.patience import patiently
 from reactors.quarantine import Quarantine
 from reactors.settlements import Settlement
 
-__all__ = ["RETURN_TIMEOUT", "Desk", "Means"]
+__all__ = ["RETURN_TIMEOUT", "Desk", "Means", "number_in"]
 
 _Attempt = Callable[[Claim, Claimed], Awaitable[None]]
 
 RETURN_TIMEOUT = 2.0  # seconds to give a claim back while stopping
+_MOST_REDRIVES = 1_000_000  # what a message says is bounded by what a column holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Desk(ABC):
         self._in_hand.add(key)
         try:
             letter = Letter(self.name, self.queue, admitted.event, delivery.message)
-            claim = Claim(key, letter, _redrive(delivery.message), undoes=self.undoes(admitted.event))
+            claim = Claim(key, letter, self.redrive(letter), undoes=self.undoes(admitted.event))
             await self.handle(delivery, claim)
         finally:
             self._in_hand.discard(key)
@@ -134,6 +135,10 @@ class Desk(ABC):
     def undoes(self, event: Event) -> Undone | None:
         """What must not be done any more once this is; nothing, unless a desk says so."""
         return None
+
+    def redrive(self, letter: Letter) -> int:
+        """The number of the redrive that sent this message; 0 for none."""
+        return number_in(letter.message.headers.get(REDRIVE_HEADER))
 
     async def refuse(self, delivery: Delivery, refused: Refused) -> None:
         """Keep in quarantine what may not be handled."""
@@ -224,9 +229,9 @@ class Desk(ABC):
             self.log.warning("claim not given back; it lapses with this process", error=str(error))
 
 
-def _redrive(message: Message) -> int:
-    """The number of the redrive that sent this message; 0 for none."""
+def number_in(value: str | int | None) -> int:
+    """A count that a message says; 0 where it says none, or nonsense."""
     try:
-        return max(0, int(message.headers.get(REDRIVE_HEADER, 0)))
+        return min(max(0, int(value or 0)), _MOST_REDRIVES)
     except ValueError:
         return 0

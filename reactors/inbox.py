@@ -26,7 +26,7 @@ from reactors.claims import KEYS, Claim, Claimed, Crashed, Held, Key, Settled, S
 from reactors.failure import Failure
 from reactors.letter import letter_id
 from reactors.settlements import Settlement, all_settled, done_at_once, settle
-from reactors.tombstones import refusal, tombstone
+from reactors.tombstones import refusal, refused_before, tombstone
 from reactors.unclaimed import Done, all_recorded, record_done, recorded_at_once
 from store.bulk import insert_rows, update_rows
 from store.database import Database, GroupCommit
@@ -186,6 +186,8 @@ class Inbox:
         attempts, crashes, redrives = row.attempts + 1, row.crashes, row.redrives
         if row.status == "dead" and claim.redrive > row.redrives:
             _mark_redriven(conn, claim.key, row.redrives, now)
+            attempts, crashes, redrives = 1, 0, claim.redrive
+        elif row.status == "done" and claim.redrive > row.redrives and refused_before(row.reply):
             attempts, crashes, redrives = 1, 0, claim.redrive
         elif row.status in ("done", "dead", "discarded"):
             return Settled(row.status, row.reply)

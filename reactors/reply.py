@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,9 +13,10 @@ from bus.port import PARTITIONS, Outgoing
 from contracts.envelope import Event, derive_id
 from reactors.failure import Failure
 
-__all__ = ["REPLY_TYPE", "Reply"]
+__all__ = ["REDRIVE", "REPLY_TYPE", "Reply"]
 
 REPLY_TYPE = "antiphon.reply.v1"
+REDRIVE = "redrive"  # CloudEvents extension of a command: how often somebody let its step go on
 _CARRIED = ("runid", "node", "attempt", "traceparent", "tracestate")
 
 
@@ -56,7 +58,7 @@ class Reply:
         event = Event.create(
             REPLY_TYPE,
             self,
-            id=derive_id(command.id, "reply", extensions.get("attempt", "1")),
+            id=derive_id(command.id, "reply", extensions.get("attempt", "1"), *_again(extensions)),
             source=f"/services/{service}",
             at=at,
             workspace=command.workspace,
@@ -65,3 +67,7 @@ class Reply:
             extensions={name: extensions[name] for name in _CARRIED if name in extensions},
         )
         return Outgoing(message_of(event), routing_key=extensions["replyto"], exchange=PARTITIONS)
+
+
+def _again(extensions: Mapping[str, str]) -> tuple[str, ...]:
+    return (extensions[REDRIVE],) if REDRIVE in extensions else ()  # attempts count from 1 again

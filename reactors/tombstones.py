@@ -14,7 +14,9 @@ from reactors.claims import Claim, Key, Undone
 from reactors.intake import MOST_ATTRIBUTE
 from reactors.reply import Reply
 
-__all__ = ["UNDOES", "UNDOES_TYPE", "refusal", "tombstone", "undone_by", "unfit"]
+__all__ = ["UNDOES", "UNDOES_TYPE", "refusal", "refused_before", "tombstone", "undone_by", "unfit"]
+
+_UNDONE = "undone"  # the code of what must not be done any more
 
 UNDOES = "undoes"  # CloudEvents extensions of a command: the id and the type of the one that it undoes
 UNDOES_TYPE = "undoestype"
@@ -67,5 +69,13 @@ def refusal(claim: Claim, undone: Undone, now: float) -> dict[str, Any]:
         "claimed_by": None,
         "retry_at": None,
         "finished_at": now,
-        "reply": Reply.refused("undone", text).as_text(),
+        "reply": Reply.refused(_UNDONE, text).as_text(),
     }
+
+
+def refused_before(reply: str | None) -> bool:
+    """Whether a command had no effect, as its kept reply says, and may be done when somebody asks again."""
+    if reply is None:
+        return False
+    kept = Reply.from_text(reply)
+    return kept.outcome == "refused" and (kept.error or {}).get("code") != _UNDONE
