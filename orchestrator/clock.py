@@ -14,10 +14,11 @@ __all__ = ["StoreClock"]
 
 # How fast two clocks may drift apart: quartz is ten times better than this.
 _DRIFT = 0.0005
+_NEVER_READ = float("inf")
 
 
 class StoreClock:
-    """Callable: seconds since the epoch. Never goes back.
+    """Callable: seconds since the epoch. Never goes back, but at the first reading: before it, it is a guess.
 
     A reading is as exact as half of the time that it took: the one that is kept is the most exact, and
     it becomes less so with age (Cristian's algorithm, 1989).
@@ -28,12 +29,15 @@ class StoreClock:
     ) -> None:
         self.steady = steady  # seconds that only go on, for what this process measures alone
         self._offset = wall() - steady()
-        self._error = float("inf")
+        self._error = _NEVER_READ
         self._read_at = steady()
         self._latest = 0.0
 
     def __call__(self) -> float:
-        self._latest = max(self._latest, self.steady() + self._offset)
+        now = self.steady() + self._offset
+        if self._error == _NEVER_READ:
+            return now  # by the machine's own clock, which may be ahead: time would stand still until then
+        self._latest = max(self._latest, now)
         return self._latest
 
     def set(self, reading: float, *, asked: float, answered: float) -> None:

@@ -45,10 +45,22 @@ def test_an_old_reading_gives_way() -> None:
     assert clock() == 9000.1
 
 
+def test_a_guess_before_the_first_reading_pins_nothing() -> None:
+    """The machine's clock is a minute ahead: the store's would stand still until then, and timers with it."""
+    steady = Steady()
+    clock = StoreClock(wall=lambda: 5060.0, steady=steady)
+    assert clock() == 5060.0
+    clock.set(5000.0, asked=100.0, answered=100.0)
+    assert clock() == 5000.0
+    steady.now = 101.0
+    assert clock() == 5001.0
+
+
 def test_it_never_goes_back() -> None:
     """A deadline that has passed stays passed."""
     steady = Steady()
-    clock = StoreClock(wall=lambda: 10_000.0, steady=steady)
+    clock = StoreClock(wall=lambda: 0.0, steady=steady)
+    clock.set(10_000.0, asked=100.0, answered=100.0)
     first = clock()
     clock.set(5000.0, asked=100.0, answered=100.0)
     assert clock() == first
