@@ -29,7 +29,7 @@ def deliveries_of(came: Arrival) -> int:
     """How often the broker handed it out before. Quorum queues count; at the least we know "before"."""
     count = came.headers.get("x-delivery-count")
     known = count if isinstance(count, int) else 0
-    return max(known, 1 if came.redelivered else 0)
+    return max(known, 1) if came.redelivered else 0
 
 
 def was_delayed(came: Arrival) -> bool:

@@ -154,3 +154,14 @@ async def test_what_delays_need_is_made_with_the_queue(vhost: str, bus: RabbitBu
     async with connection, connection.channel() as channel:
         for tier in (567, 850):
             assert (await channel.declare_queue(delay_name(tier), passive=True)).name == delay_name(tier)
+
+
+async def test_what_a_sender_says_of_earlier_deliveries_does_not_count(vhost: str, bus: RabbitBus) -> None:
+    """The header is nobody's signature's: with it, what is too old would pass as come again."""
+    await bus.declare(Queue("q"))
+    connection = await aio_pika.connect(vhost)
+    async with connection, connection.channel() as channel:
+        odd = aio_pika.Message(b"{}", headers={"x-delivery-count": 3}, message_id="a")
+        await channel.default_exchange.publish(odd, "q")
+    (delivery,) = await gather(await bus.subscribe("q", prefetch=1), 1)
+    assert delivery.deliveries == 0
