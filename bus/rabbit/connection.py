@@ -12,8 +12,8 @@ import itertools
 import logging
 import random
 import ssl
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
@@ -24,7 +24,7 @@ from bus.addresses import addresses
 from bus.rabbit.tap import TappedConnection
 from contracts.errors import BusUnavailable, ConfigurationError
 
-__all__ = ["LOST", "Link"]
+__all__ = ["LOST", "Link", "heard"]
 
 _log = logging.getLogger(__name__)
 
@@ -229,6 +229,18 @@ class Link:
         raise AssertionError("counting has no end")
 
 
+@asynccontextmanager
+async def heard() -> AsyncIterator[None]:
+    """aiormq ends what waits on a connection that fell silent with CancelledError: nobody cancelled us."""
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise ConnectionError("RabbitMQ was not heard for too long") from error
+
+
 def _tls_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
     """What was wrong with a certificate, where that is behind it: aiormq wraps errors, at times in a ring."""
     seen: set[int] = set()
@@ -259,7 +271,7 @@ async def _lost(connection: TappedConnection) -> str:
 
 async def _close(connection: TappedConnection) -> None:
     try:
-        async with asyncio.timeout(5.0):
+        async with heard(), asyncio.timeout(5.0):
             await connection.close()
     except LOST as error:
         _log.debug("closing a connection that was broken already: %r", error)

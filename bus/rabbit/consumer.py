@@ -13,7 +13,7 @@ from dataclasses import replace
 from bus.dead import dead_copy
 from bus.port import Delivery, Outgoing
 from bus.rabbit.arrivals import Arrival
-from bus.rabbit.connection import LOST, Link
+from bus.rabbit.connection import LOST, Link, heard
 from bus.rabbit.names import plain_exchange
 from bus.rabbit.session import Session, Token
 from bus.rabbit.topology import Topology
@@ -197,7 +197,7 @@ class RabbitSubscription:
         self._buffer.clear()
         self._session = session
         try:
-            async with asyncio.timeout(_OPEN_TIMEOUT):
+            async with heard(), asyncio.timeout(_OPEN_TIMEOUT):
                 await session.open()
         except BaseException:
             await session.close()

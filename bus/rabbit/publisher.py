@@ -11,7 +11,7 @@ from contextlib import suppress
 from aiormq.exceptions import ChannelNotFoundEntity
 
 from bus.port import Outgoing
-from bus.rabbit.connection import LOST, Link
+from bus.rabbit.connection import LOST, Link, heard
 from bus.rabbit.delays import delay_name, tier_of
 from bus.rabbit.names import direct_name
 from bus.rabbit.outbound import Batch, Nacked, Outbound, Outcome, Returned, Unwritable
@@ -219,7 +219,8 @@ class Publisher:
                 # It may have closed because an exchange was deleted (404): make sure of all of them.
                 self._topology.forget()
                 await self._topology.declare_exchanges()
-            lane = self._lane = await Outbound.open(connection, self._user, self._clock)
+            async with heard():
+                lane = self._lane = await Outbound.open(connection, self._user, self._clock)
             if old is not None and not old.is_closed:
                 task = asyncio.create_task(_retire(old), name="retire a channel")
                 self._retiring.add(task)

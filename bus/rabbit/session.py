@@ -11,7 +11,7 @@ from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
 from bus.rabbit.arrivals import Arrival, read_arrival
-from bus.rabbit.connection import LOST
+from bus.rabbit.connection import LOST, heard
 from bus.rabbit.frames import DELIVER, ack_frame
 from bus.rabbit.tap import Lane, TappedConnection
 from contracts.record import record
@@ -113,7 +113,7 @@ class Session:
         self._send()
         self._end()
         try:
-            async with asyncio.timeout(_CLOSE_TIMEOUT):
+            async with heard(), asyncio.timeout(_CLOSE_TIMEOUT):
                 if self._channel is not None and not self._channel.is_closed:
                     await self._channel.close()
         except LOST as error:

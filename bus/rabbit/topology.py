@@ -16,7 +16,7 @@ from pamqp.common import FieldTable
 
 from bus.dead import dead_name
 from bus.port import Queue
-from bus.rabbit.connection import LOST, Link
+from bus.rabbit.connection import LOST, Link, heard
 from bus.rabbit.delays import delay_name, tiers_of
 from bus.rabbit.names import direct_name
 from bus.routing import EXCHANGES
@@ -175,7 +175,7 @@ class Topology:
 
     async def _call(self, what: str, work: Callable[[RawChannel], Awaitable[T]]) -> T:
         try:
-            async with asyncio.timeout(self._timeout), self._lock:
+            async with heard(), asyncio.timeout(self._timeout), self._lock:
                 return await work(await self._open())
         except ChannelPreconditionFailed as error:
             raise ConfigurationError(
