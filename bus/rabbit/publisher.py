@@ -147,11 +147,11 @@ class Publisher:
 
     async def _room(self, lane: Outbound, out: Outgoing, sent: int) -> None:
         """Return when this message may be sent on this lane. Raises _Lost when nothing can be."""
-        if lane.holds(out.message.id):
-            await lane.free(out.message.id)
         if sent % _AT_ONCE == 0:
             with suppress(ConnectionError):  # then the lane closes, and says what was lost
                 await lane.drain()
+        if lane.holds(out.message.id):  # last: whoever else waited for room may have sent one with this id
+            await lane.free(out.message.id)
         if lane.is_closed:
             raise _Lost("the channel closed before this message was sent")
 

@@ -9,11 +9,11 @@ import aio_pika
 import pytest
 
 from antiphon.devservices import Rabbit
-from bus.port import Queue
+from bus.port import Message, Outgoing, Queue
 from bus.rabbit import RabbitBus
-from contracts.errors import BusError, PublishFailed
+from contracts.errors import BusError, PublishFailed, Unroutable
 from tests.bus.black_hole import BlackHole
-from tests.bus.helpers import ids, to, until
+from tests.bus.helpers import ids, message, to, until
 
 
 @pytest.fixture
@@ -94,3 +94,21 @@ async def test_a_consumer_that_meets_silence_while_it_begins_anew_goes_on_after_
             except (PublishFailed, BusError):
                 await asyncio.sleep(0.2)
     assert await ids(subscription, 1) == ["a"]
+
+
+async def test_two_publishes_of_one_id_that_wait_for_the_socket_know_their_own_returns(
+    hole: BlackHole, bus: RabbitBus
+) -> None:
+    """The broker takes nothing for a moment; then the one that nobody listens to must not look confirmed."""
+    hole.open.clear()
+    full = [Outgoing(Message(f"b{number}", b"x" * 4_000_000), "q") for number in range(4)]
+    large = asyncio.create_task(bus.publish(*full))
+    nowhere = asyncio.create_task(bus.publish(Outgoing(message("same"), "nowhere.at.all")))
+    somewhere = asyncio.create_task(bus.publish(Outgoing(message("same"), "q")))
+    await asyncio.sleep(0.5)
+    hole.open.set()
+    await large
+    await somewhere
+    with pytest.raises(PublishFailed) as failed:
+        await nowhere
+    assert isinstance(failed.value.errors[0], Unroutable)
