@@ -153,6 +153,9 @@ class SignedBus:
                 detail=str(error),
                 so_far=self.refused.total(),
             )
+        except Exception as error:  # one that can't be judged must not take those beside it down
+            log.exception("message_not_judged", queue=delivery.queue, message=delivery.message.id)
+            return MalformedMessage(f"it can't be judged: {type(error).__name__}: {error}")
         return None
 
 

@@ -38,6 +38,8 @@ _REQUIRED = ("id", "source", "type", "specversion")
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"  # RFC 4648 section 6, in lower case
 _PAIRS = [first + second for first in _BASE32 for second in _BASE32]
 _SIXTY_BITS = (1 << 60) - 1
+_WRITTEN = 254  # levels that orjson writes; it reads 1,024
+_DEEPEST = 200  # levels of what is taken
 _LENGTHS = [length.to_bytes(4, "big") for length in range(256)]
 _KNOWN = frozenset({*_REQUIRED, "time", "subject", "dataschema", "datacontenttype"})
 
@@ -122,11 +124,14 @@ class Event:
 
     @cached_property
     def data(self) -> Any:
-        """The decoded JSON payload. Raises MalformedMessage when the body is not JSON."""
+        """The decoded JSON payload. Raises MalformedMessage when the body is not JSON, or nested too deep."""
         try:
-            return orjson.loads(self.body)
+            data = orjson.loads(self.body)
         except orjson.JSONDecodeError as error:
             raise MalformedMessage(f"the body is not JSON: {error}") from error
+        if self.body.count(b"[") + self.body.count(b"{") > _DEEPEST:
+            _check_depth(data)
+        return data
 
     @property
     def workspace(self) -> str:
@@ -225,6 +230,7 @@ class Event:
         elif isinstance(data, str) and not _is_json(content_type):
             payload = data.encode()
         else:
+            _check_depth(data)
             payload = orjson.dumps(data)
         attributes = {name: _text(name, value) for name, value in document.items() if value is not None}
         return cls._of(attributes, payload, _text("datacontenttype", content_type))
@@ -247,6 +253,16 @@ class Event:
             datacontenttype=content_type or attributes.get("datacontenttype") or "application/json",
             extensions={name: value for name, value in attributes.items() if name not in _KNOWN},
         )
+
+
+def _check_depth(data: Any) -> None:
+    """Raises MalformedMessage for what could be read, and not be written again in a message of ours."""
+    for _ in range(_WRITTEN - _DEEPEST):
+        data = [data]
+    try:
+        orjson.dumps(data)
+    except TypeError as error:
+        raise MalformedMessage(f"the data is nested deeper than {_DEEPEST} levels") from error
 
 
 def _is_json(content_type: object) -> bool:

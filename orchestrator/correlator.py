@@ -117,8 +117,11 @@ class Correlator:
                     raise trouble
             except ContractError as error:
                 log.warning("event_quarantined", message=delivery.message.id, error=str(error))
-                workspace = event.workspace if event else ""
-                refused.append(refusal(delivery, error, self._clock(), workspace=workspace))
+                refused.append(self._refusal(delivery, event, error))
+            except Exception as error:  # those beside it go on
+                log.exception("event_not_read", message=delivery.message.id)
+                unread = MalformedMessage(f"it can't be read: {type(error).__name__}: {error}")
+                refused.append(self._refusal(delivery, event, unread))
         if refused:
             reached("orchestrator.correlator.refuse.before")
             await self._database.write(lambda connection: hold(connection, refused))
@@ -127,6 +130,10 @@ class Correlator:
             reached("orchestrator.correlator.forward.before")
             await self._bus.publish(*outgoing)
             reached("orchestrator.correlator.forward.after")
+
+    def _refusal(self, delivery: Delivery, event: Event | None, error: ContractError) -> dict[str, Any]:
+        workspace = event.workspace if event else ""
+        return refusal(delivery, error, self._clock(), workspace=workspace)
 
     def _addressed(self, event: Event) -> tuple[list[Outgoing], NotUpcast | None]:
         """What goes to runs, and why some can't be told. Raises ContractError for what is for none."""

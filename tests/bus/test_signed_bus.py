@@ -19,7 +19,7 @@ from bus.signer import Signer
 from contracts.envelope import Event
 from contracts.errors import BusUnavailable, ForgedMessage, MalformedMessage, PublishFailed
 from contracts.keyring import Key, Keyring, Rights, SigningKey
-from contracts.signing import KID, ORIGIN_KID, ORIGIN_ROUTING_KEY, SIGNATURE
+from contracts.signing import KID, ORIGIN_KID, ORIGIN_ROUTING_KEY, SIGNATURE, Sealed, Verifier
 from tests.bus.helpers import gather
 
 RIDES = SigningKey("rides/1", "ed25519", bytes(range(32)))
@@ -250,6 +250,23 @@ async def test_a_backlog_is_not_stale_when_it_comes_again(bus: Bus) -> None:
     second = await one(subscription)
     assert second.refusal is None
     await subscription.ack([second])
+
+
+async def test_what_can_not_be_judged_takes_nobody_down(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong with one, those beside it are handed out."""
+    rides, mail = over(bus, RIDES), over(bus, MAIL)
+    subscription = await opened(mail)
+    verify = Verifier.verify
+
+    def broken(self: Verifier, sealed: Sealed, *, first: bool) -> Key:
+        if sealed.attributes["id"] == "e-1":
+            raise RecursionError("too deep")
+        return verify(self, sealed, first=first)
+
+    monkeypatch.setattr(Verifier, "verify", broken)
+    await rides.publish(booked("e-1"), booked("e-2"))
+    found = await gather(subscription, 2)
+    assert [type(delivery.refusal) for delivery in found] == [MalformedMessage, type(None)]
 
 
 async def test_well_signed_rubbish_is_malformed(bus: Bus) -> None:

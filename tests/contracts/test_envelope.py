@@ -172,6 +172,20 @@ def test_structured_nonsense_is_malformed(body: bytes) -> None:
         Event.read({}, body, STRUCTURED)
 
 
+@pytest.mark.parametrize("levels", [201, 300, 2000])
+def test_what_is_nested_too_deep_to_be_written_again_is_malformed(levels: int) -> None:
+    """It could be read, and would break whatever passes it on; what is wide is no trouble."""
+    nested = b"[" * levels + b"]" * levels
+    event = Event("e", "/s", "t.v1", nested)
+    with pytest.raises(MalformedMessage):
+        _ = event.data
+    document = json.dumps({**REQUIRED, "data": "here"}).encode().replace(b'"here"', nested)
+    with pytest.raises(MalformedMessage):
+        Event.read({}, document, STRUCTURED)
+    assert Event("e", "/s", "t.v1", b"[" * 200 + b"]" * 200).data
+    assert Event("e", "/s", "t.v1", b"[" + b"[{}]," * 999 + b"0]").data
+
+
 HEADER_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.datetimes(),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),

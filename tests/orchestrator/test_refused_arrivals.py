@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 
 import orchestrator.journal as journal
-from bus.port import Delivery, Message
+from bus.port import EVENTS, Delivery, Message, Outgoing
+from contracts.envelope import STRUCTURED, Event
 from contracts.errors import StoreUnavailable, Terminal
 from orchestrator.beat import Beat, Share
 from orchestrator.context import StepContext
 from orchestrator.happenings import NotTaken, OwnerChanged, StepFailed, TimerFired
 from orchestrator.inbox import Arrival
 from orchestrator.instead import instead_of
-from orchestrator.nodes import step
+from orchestrator.nodes import step, wait
 from orchestrator.partition import Partition
 from orchestrator.run import Run
 from store import tables
@@ -26,6 +27,29 @@ from tests.orchestrator.running import LIMIT, House, until
 
 async def nothing(ctx: StepContext) -> dict[str, Any]:
     return {"key": ctx.run_key}
+
+
+@pytest.mark.parametrize("mode", ["structured", "binary"])
+async def test_an_event_that_is_nested_too_deep_holds_up_no_other(house: House, mode: str) -> None:
+    """It is kept apart, and what came beside it arrives."""
+    made = flow(wait("x.said.v1", by="id", name="w"))
+    await house.orchestrate(made)
+    run_id = (await house.start(made, "k1")).run_id
+    data = b'{"id":"k9","x":' + b"[" * 300 + b"]" * 300 + b"}"
+    if mode == "structured":
+        about = b'{"specversion":"1.0","id":"d1","source":"/x","type":"x.said.v1","workspace":"acme","data":'
+        poison = Message("d1", about + data + b"}", STRUCTURED)
+    else:
+        event = Event.create("x.said.v1", {}, id="d1", source="/x", at=1.0, workspace="acme")
+        poison = Message("d1", data, "application/json", event.headers())
+    await house.bus.publish(Outgoing(poison, "x.said.v1", EVENTS))
+    await house.publish("x.said.v1", "k1")
+    await house.until(run_id, "completed")
+
+    async def kept_apart() -> bool:
+        return [row["message_id"] for row in await house.rows(tables.quarantine)] == ["d1"]
+
+    await until(kept_apart, lambda: "the poison in quarantine")
 
 
 async def test_a_start_that_can_not_be_kept_is_quarantined_and_its_neighbours_go_on(
