@@ -51,6 +51,7 @@ _SAID_HERE = _SaidHere()
 # RuntimeError in aiormq, and so is a write to a transport that is going away.)
 LOST: tuple[type[Exception], ...] = (AMQPError, OSError, RuntimeError, EOFError, TimeoutError)
 
+_SHORT = 1.0  # seconds; a connection that did not last longer is not made again at once
 _REFUSED = (AuthenticationError, ProbableAuthenticationError)
 _UNSAFE = {"no_verify_ssl"}  # what aiormq reads in a URL and would switch verification off
 
@@ -184,7 +185,9 @@ class Link:
             self._changed.notify_all()
 
     async def _keep(self, connection: TappedConnection) -> None:
+        now = asyncio.get_running_loop().time
         while True:
+            began = now()
             why = await _lost(connection)
             _log.warning(
                 "RabbitMQ at %s: the %s connection was lost (%s); connecting again",
@@ -192,6 +195,8 @@ class Link:
             )  # fmt: skip
             await self._set(None)
             await _close(connection)
+            if now() - began < _SHORT:  # whatever ends it at once must not do so hundreds of times a second
+                await asyncio.sleep(self._first_pause * (0.5 + self._rng()))
             connection = await self._connect_again()
             await self._set(connection)
             _log.info("RabbitMQ at %s: the %s connection is back", self._where, self._name)

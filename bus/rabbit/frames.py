@@ -80,7 +80,8 @@ def content_frames(
 ) -> list[bytes]:
     """A persistent message's header and body; ``at`` is the time of publishing, in seconds since the epoch.
 
-    Raises ValueError for a text that is too long, or that has no bytes in UTF-8.
+    Raises ValueError for a text that is too long, or that has no bytes in UTF-8, and for headers that do not
+    fit into one frame: a body can be split, they can't (AMQP 0-9-1 section 4.2.6.1).
     """
     flags = _ALWAYS
     parts = []
@@ -97,6 +98,8 @@ def content_frames(
         parts.append(_known_short(user))
     parts.append(_APP)
     payload = _CONTENT(60, 0, len(body), flags) + b"".join(parts)
+    if 8 < frame_max < len(payload) + 8:
+        raise ValueError(f"its headers take {len(payload)} bytes, and a frame has room for {frame_max - 8}")
     frames = [_HEAD(CONTENT_HEADER, channel, len(payload)), payload, _END]
     most = frame_max - 8 if frame_max > 8 else len(body)
     if len(body) <= most:

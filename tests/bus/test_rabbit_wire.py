@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.devservices import Rabbit
-from bus.port import Queue
+from bus.port import Message, Outgoing, Queue
 from bus.rabbit import RabbitBus
 from bus.rabbit.delays import delay_name, tier_of, tiers_of
 from bus.routing import LONGEST_DELAY
+from contracts.errors import ConfigurationError
 from tests.bus.helpers import gather, message, to
 
 
@@ -154,6 +155,18 @@ async def test_what_delays_need_is_made_with_the_queue(vhost: str, bus: RabbitBu
     async with connection, connection.channel() as channel:
         for tier in (567, 850):
             assert (await channel.declare_queue(delay_name(tier), passive=True)).name == delay_name(tier)
+
+
+async def test_headers_that_fit_into_no_frame_are_refused_here(bus: RabbitBus) -> None:
+    """The broker would close the connection for them, with all that was under way on it."""
+    await bus.declare(Queue("q"))
+    connection = await bus._out.connection()
+    with pytest.raises(ConfigurationError, match="room"):
+        await bus.publish(Outgoing(Message("p", b"x", headers={"big": "x" * 140_000}), "q"))
+    await bus.publish(Outgoing(Message("a", b"x", headers={"big": "x" * 130_000}), "q"))
+    assert await bus._out.connection() is connection
+    (delivery,) = await gather(await bus.subscribe("q", prefetch=1), 1)
+    assert len(str(delivery.message.headers["big"])) == 130_000
 
 
 async def test_what_a_sender_says_of_earlier_deliveries_does_not_count(vhost: str, bus: RabbitBus) -> None:
