@@ -4,6 +4,9 @@ Every request that is let in holds memory until it is answered, and when the sto
 that takes long. So there is a bound on how many are at work, on the bytes of their bodies, and on what was
 accepted and not taken up yet (see ``Backlog`` for whose age counts). Health, metrics and streams (which
 have a bound of their own) are let in always, so that an operator can look.
+
+A request whose body is on its way is not at work, and of its body only what has come counts: else a few
+clients that send nothing would look like a house that is slow, and close the door to everybody.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bus.backlog import Backlog
+from gateway.arrivals import Arrival, Arrivals
 from gateway.problems import Problem, problem_response
 from orchestrator.unstarted import Unstarted
 
@@ -40,6 +44,32 @@ class _Lane:
     def count(self) -> float:
         """How many."""
         return float(self.waiting)
+
+
+class _Stay:
+    """One request's time at work, from when it is made; ``ages`` is where its age counts, if anywhere."""
+
+    def __init__(self, lane: _Lane, ages: Backlog | None) -> None:
+        self._lane = lane
+        self._ages = ages
+        self._inside = False
+        self.enter()
+
+    def enter(self) -> None:
+        """At work from now on."""
+        self._inside = True
+        self._lane.waiting += 1
+        if self._ages is not None:
+            self._ages.add(str(id(self)))
+
+    def leave(self, *, answered: bool = False) -> None:
+        """At work no longer, if it was."""
+        if not self._inside:
+            return
+        self._inside = False
+        self._lane.waiting -= 1
+        if self._ages is not None:
+            (self._ages.answered if answered else self._ages.drop)(str(id(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +129,9 @@ class Admit:
         self._most_body = most_body
         self._bytes = 0
         self._reads, self._writes = _Lane("read"), _Lane("write")
+        self._arrivals = Arrivals()
         self._admitted, self._refused = _counters(admission.registry)
-        _gauges(admission, (self._reads, self._writes), lambda: float(self._bytes))
+        _gauges(admission, (self._reads, self._writes), self._arrivals, lambda: float(self._bytes))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -109,41 +140,64 @@ class Admit:
             return
         reading = scope["method"] in ("GET", "HEAD")
         lane = self._reads if reading else self._writes
-        size = 0 if reading else self._size(scope)
-        problem = self._refusal(lane, scope, size)
+        problem = self._refusal(lane, scope, 0 if reading else self._size(scope))
         if problem is not None:
             self._refused[lane.name].inc()
             await problem_response(problem, scope["path"])(scope, receive, send)
             return
         self._admitted[lane.name].inc()
-        if reading or _patient(scope):
-            await self._work(lane, size, scope, receive, send)
-            return
-        with self._admission.at_work.under_way():
-            await self._work(lane, size, scope, receive, send)
+        if reading:
+            await self._read(scope, receive, send)
+        else:
+            await self._write(scope, receive, send)
 
-    async def _work(self, lane: _Lane, size: int, scope: Scope, receive: Receive, send: Send) -> None:
-        lane.waiting += 1
-        self._bytes += size
-        inside = True
-
-        def leave() -> None:
-            nonlocal inside
-            if inside:
-                inside = False
-                lane.waiting -= 1
-                self._bytes -= size
+    async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
+        stay = _Stay(self._reads, None)
 
         async def noted(message: Message) -> None:
             # A stream goes on for as long as its reader likes; how many there are is counted elsewhere.
             if message["type"] == "http.response.start" and _streams(message):
-                leave()
+                stay.leave()
             await send(message)
 
         try:
             await self._app(scope, receive, noted)
         finally:
-            leave()
+            stay.leave()
+
+    async def _write(self, scope: Scope, receive: Receive, send: Send) -> None:
+        stay = _Stay(self._writes, None if _patient(scope) else self._admission.at_work)
+        body = Arrival(self._arrivals)
+
+        async def arriving() -> Message:
+            if body.done:
+                return await receive()
+            stay.leave()
+            before = body.size
+            message = await body.next(receive)
+            self._bytes += body.size - before
+            if self._bytes > max(body.size, _MOST_BYTES):
+                raise self._too_many(f"Requests of {self._bytes} bytes are at work already.")
+            if body.done and message["type"] == "http.request":
+                if self._writes.waiting >= self._admission.most:
+                    raise self._too_many(f"{self._writes.waiting} requests are at work already.")
+                stay.enter()
+            return message
+
+        try:
+            await self._app(scope, arriving, send)
+            stay.leave(answered=True)
+        finally:
+            stay.leave()
+            body.close()
+            self._bytes -= body.size
+
+    def _too_many(self, detail: str) -> Problem:
+        """The answer to one whose body came, or comes, when there is no place for it any more."""
+        self._refused[self._writes.name].inc()
+        problem = self._admission.problem(detail)
+        problem.headers["Connection"] = "close"  # what follows of the body is not read
+        return problem
 
     def _refusal(self, lane: _Lane, scope: Scope, size: int) -> Problem | None:
         admission = self._admission
@@ -180,14 +234,17 @@ def _counters(registry: CollectorRegistry) -> tuple[dict[str, Counter], dict[str
     return {lane: admitted.labels(lane) for lane in lanes}, {lane: refused.labels(lane) for lane in lanes}
 
 
-def _gauges(admission: Admission, lanes: tuple[_Lane, ...], held: Callable[[], float]) -> None:
+def _gauges(
+    admission: Admission, lanes: tuple[_Lane, ...], arrivals: Arrivals, held: Callable[[], float]
+) -> None:
     registry = admission.registry
     waiting = Gauge("antiphon_requests_waiting", "Requests at work", ("lane",), registry=registry)
     for lane in lanes:
         waiting.labels(lane.name).set_function(lane.count)
     unstarted = admission.unstarted
     for name, help, read in (
-        ("request_bytes", "Bytes of bodies at work", held),
+        ("requests_arriving", "Requests whose body is on its way", arrivals.__len__),
+        ("request_bytes", "Bytes that have come of bodies", held),
         ("requests_age_seconds", "How long the oldest that writes has been at work", admission.at_work.age),
         ("starts_waiting", "Accepted starts that no orchestrator has taken up", unstarted.__len__),
         ("starts_age_seconds", "How long the oldest of them has waited", unstarted.age),

@@ -69,6 +69,8 @@ def answers(
         if model is not None:
             responses[status]["model"] = model
     kinds = [kind for group in problems for kind in group]
+    if "too-large" in kinds:  # it has a body, which may come too slowly as well
+        kinds.append("request-timeout")
     by_status: dict[int, list[str]] = {}
     for kind in [*kinds, *(_ALWAYS if keyed else ("internal",))]:
         by_status.setdefault(KINDS[kind].status, []).append(kind)

@@ -44,6 +44,7 @@ KINDS: Mapping[str, Kind] = {
     "quarantine-not-found": Kind(404, "There is no such message in quarantine"),
     "key-not-found": Kind(404, "There is no such key"),
     "method-not-allowed": Kind(405, "This address does not take that method"),
+    "request-timeout": Kind(408, "The body did not come in time"),
     "start-conflict": Kind(409, "The key belongs to a run with another input"),
     "run-ended": Kind(409, "The run can't take this any more"),
     "not-started": Kind(409, "The run is accepted and not started yet"),

@@ -106,8 +106,10 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _problem(request: Request, error: Exception) -> Response:
-    status = error.status if isinstance(error, Problem) else 500
-    return await _page(request, status, "That did not work", str(error))
+    status, headers = (error.status, error.headers) if isinstance(error, Problem) else (500, {})
+    page = await _page(request, status, "That did not work", str(error))
+    page.headers.update(headers)
+    return page
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:

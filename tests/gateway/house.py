@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import uvicorn
 from fastapi import FastAPI
 
 from bus.embedded import EmbeddedBus
@@ -194,6 +195,26 @@ async def away() -> AsyncIterator[Live]:
             yield live
         finally:
             await live.close()
+
+
+@asynccontextmanager
+async def served(app: FastAPI) -> AsyncIterator[str]:
+    """The application behind uvicorn, on a free port; gives its URL."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+
+        async def started() -> bool:
+            return server.started
+
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            await until(started, "the server")
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await task
 
 
 async def until(condition: Callable[[], Awaitable[Any]], what: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+import gateway.admission
 from bus.port import Outgoing
 from contracts.errors import BusUnavailable
 from gateway.app import create_gateway
@@ -49,7 +50,7 @@ async def slow(house: House) -> AsyncIterator[SlowBus]:
     bus.go.set()
 
 
-def gateway(house: House, **limits: Any) -> Any:
+def app_of(house: House, **limits: Any) -> Any:
     return create_gateway(replace(house.platform, **limits))
 
 
@@ -84,7 +85,7 @@ async def with_the_broker(slow: SlowBus, count: int) -> None:
 
 async def test_no_more_than_so_many_at_once(house: House, slow: SlowBus) -> None:
     """The rest is refused while those wait, readers are not, and everything that was let in is answered."""
-    async with house.client("admin", app=gateway(house, max_waiting=3)) as http:
+    async with house.client("admin", app=app_of(house, max_waiting=3)) as http:
         let_in = [asyncio.create_task(http.post("/events", json=PAID)) for _ in range(3)]
         await at_work(http, 3)
         for path in ("/events", "/flows/order/runs"):
@@ -100,7 +101,7 @@ async def test_no_more_than_so_many_at_once(house: House, slow: SlowBus) -> None
 
 async def test_a_refusal_reads_nothing(house: House, slow: SlowBus) -> None:
     """Not even who asks: refusing must cost next to nothing, or it helps nobody."""
-    app = gateway(house, max_waiting=1)
+    app = app_of(house, max_waiting=1)
     async with house.client("admin", app=app) as http, house.client(None, app=app) as nobody:
         let_in = asyncio.create_task(http.post("/events", json=PAID))
         await at_work(http, 1)
@@ -110,28 +111,42 @@ async def test_a_refusal_reads_nothing(house: House, slow: SlowBus) -> None:
         assert (await nobody.post("/events", content=b"no JSON")).status_code == 401
 
 
-async def test_bodies_are_bounded_together(house: House, slow: SlowBus) -> None:
-    """One may be as large as its own limit; two such at once are too much."""
+@pytest.mark.parametrize("told", [True, False])
+async def test_bodies_are_bounded_together(
+    house: House, slow: SlowBus, monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    """One may be as large as its own limit; two such at once are too much, as soon as it is known."""
+    monkeypatch.setattr(gateway.admission, "_MOST_BYTES", 1_000)
+    body = b'{"type": "order.paid.v1", "data": {"order_id": "o-1", "amount": 5}}' + b" " * 1_200
+    read = 0
 
-    async def chunks() -> AsyncIterator[bytes]:  # no length is told, so it may be as large as any
-        yield b'{"type": "order.paid.v1", '
-        yield b'"data": {"order_id": "o-1", "amount": 5}}'
+    async def chunks() -> AsyncIterator[bytes]:
+        nonlocal read
+        for place in range(0, len(body), 100):
+            read += 100
+            yield body[place : place + 100]
 
     headers = {"Content-Type": "application/json"}
-    async with house.client("admin", app=gateway(house, max_body_bytes=100 * 2**20)) as http:
+    if told:  # without a length it may be as large as any
+        headers["Content-Length"] = str(len(body))
+    async with house.client("admin", app=app_of(house)) as http:
         let_in = asyncio.create_task(http.post("/events", content=chunks(), headers=headers))
-        await at_work(http, 1)
+        await with_the_broker(slow, 1)
+        assert await metric(http, "antiphon_request_bytes") == len(body)
+        read = 0
         assert refused(await http.post("/events", content=chunks(), headers=headers))
+        assert read == 0
         slow.go.set()
         assert (await let_in).status_code == 202
         assert (await http.post("/events", content=chunks(), headers=headers)).status_code == 202
+        assert await metric(http, "antiphon_request_bytes") == 0
 
 
 async def test_a_broker_that_does_not_confirm_closes_the_door(
     house: House, slow: SlowBus, pass_time: Callable[[float], None]
 ) -> None:
     """Who comes later is refused at once, rather than in the end; and is let in when it confirms again."""
-    async with house.client("admin", app=gateway(house)) as http:
+    async with house.client("admin", app=app_of(house)) as http:
         let_in = asyncio.create_task(http.post("/events", json=PAID))
         await with_the_broker(slow, 1)  # let in is not enough: its time there begins with the publish
         pass_time(3.0)
@@ -147,7 +162,7 @@ async def test_a_broker_that_does_not_confirm_closes_the_door(
 
 async def test_requests_that_take_too_long(house: House, slow: SlowBus) -> None:
     """However few they are. Whoever asked to wait is not taken for a delay."""
-    app = gateway(house)
+    app = app_of(house)
     admission = app.state.gateway.admission
     real, ahead = admission.at_work._clock, [0.0]
     admission.at_work._clock = lambda: real() + ahead[0]
@@ -170,7 +185,7 @@ async def test_requests_that_take_too_long(house: House, slow: SlowBus) -> None:
 
 async def test_starts_that_nobody_takes_up(house: House) -> None:
     """They count after their askers have gone, until an orchestrator has them; then the door opens again."""
-    app = gateway(house, start_wait=0.01, max_unstarted=2, longest_unstarted=0.0)
+    app = app_of(house, start_wait=0.01, max_unstarted=2, longest_unstarted=0.0)
     async with house.client("admin", app=app) as http:
         for key in ("o-1", "o-2"):
             answer = await http.post("/flows/order/runs", json={**ORDER, "order_id": key})
@@ -188,7 +203,7 @@ async def test_starts_that_nobody_takes_up(house: House) -> None:
 
 
 async def test_starts_that_wait_for_too_long(house: House, pass_time: Callable[[float], None]) -> None:
-    app = gateway(house, start_wait=0.01, longest_unstarted=30.0)
+    app = app_of(house, start_wait=0.01, longest_unstarted=30.0)
     async with house.client("admin", app=app) as http:
         assert (await http.post("/flows/order/runs", json=ORDER)).status_code == 202
         pass_time(29.0)

@@ -13,8 +13,8 @@ import redis.asyncio as redis
 from antiphon.devservices import Redis
 from gateway.app import create_gateway
 from store.live import open_live
-from tests.gateway.house import WORKSPACE, House, until
-from tests.gateway.test_gateway_streams import reading, served
+from tests.gateway.house import WORKSPACE, House, served, until
+from tests.gateway.test_gateway_streams import reading
 
 STREAMS = 50
 ENTRIES = 40

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -10,10 +11,12 @@ from starlette.routing import Route
 from gateway.dashboard.form import read_form
 from gateway.dashboard.session import COOKIE, LIFETIME, Session, open_session, same_origin
 from gateway.dashboard.views import Desk, action, back_to
+from gateway.limits import BodyLimit
 
 __all__ = ["ROUTES"]
 
 _LONGEST = 512  # characters of a key that are looked at
+_MOST_FORM = 8_192  # bytes; this form is read before it is known who sends it
 
 
 async def show(request: Request) -> Response:
@@ -66,6 +69,6 @@ async def sign_out(request: Request, desk: Desk, session: Session) -> Response:
 
 ROUTES = [
     Route("/login", show, methods=["GET"]),
-    Route("/login", sign_in, methods=["POST"]),
+    Route("/login", sign_in, methods=["POST"], middleware=[Middleware(BodyLimit, most=_MOST_FORM)]),
     Route("/logout", sign_out, methods=["POST"]),
 ]
