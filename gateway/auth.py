@@ -18,7 +18,7 @@ from gateway.problems import Problem
 from store.database import Database
 from store.tables import keys
 
-__all__ = ["ABILITIES", "ROLES", "Keyring", "Principal", "digest", "may", "secret_of"]
+__all__ = ["ABILITIES", "ROLES", "Keyring", "Principal", "digest", "may", "secret_of", "standing"]
 
 ROLES = ("viewer", "publisher", "operator", "admin")
 
@@ -134,6 +134,17 @@ async def authenticate(request: Request) -> Principal:
             headers={"WWW-Authenticate": 'Bearer realm="antiphon"'},
         )
     return principal
+
+
+def standing(request: Request) -> Callable[[], Awaitable[bool]]:
+    """A question for later, for what outlasts its request's answer: whether its key still stands."""
+    keyring: Keyring = request.app.state.gateway.keyring
+    secret = secret_of(request.headers)
+
+    async def stands() -> bool:
+        return secret is not None and await keyring.find(secret) is not None
+
+    return stands
 
 
 def may(ability: str) -> Callable[[Request], Awaitable[Principal]]:

@@ -8,7 +8,7 @@ buffer: one that reads too slowly is cut off, and loses nothing by it, since it 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from contracts.errors import FeedTrimmed, LiveUnavailable
+from contracts.errors import FeedTrimmed, LiveUnavailable, StoreError
 from gateway.problems import Problem
 from store.live.port import Live
 
@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 
 _BUFFER = 512  # events per client that were not sent yet
 _HEARTBEAT = 15.0  # seconds without an event after which a comment is sent
+_LOOK = 2.0  # seconds between looks whether the key still stands
 _GOODBYE = 1.0  # seconds to tell a client that it is cut off
 _HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -98,19 +99,24 @@ def encode_event(kind: str, data: bytes, id: str | None = None) -> bytes:
 
 
 class EventStream(Response):
-    """Sends what ``source`` gives until the client leaves, the source ends, or the client is too slow."""
+    """Sends what ``source`` gives until the client leaves, the source ends, or the client is too slow.
+
+    Where ``stands`` is given, it is asked now and then whether the client may still read, and else it ends.
+    """
 
     def __init__(
         self,
         source: AsyncIterator[bytes],
         streams: Streams,
         *,
+        stands: Callable[[], Awaitable[bool]] | None = None,
         buffer: int = _BUFFER,
         beat: float = _HEARTBEAT,
     ) -> None:
         super().__init__(None, headers=_HEADERS)
         self._source = source
         self._streams = streams
+        self._stands = stands
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(buffer)
         self._beat = beat
         self._place = b""
@@ -130,12 +136,15 @@ class EventStream(Response):
         write = asyncio.create_task(self._write(send), name="sse write")
         gone = asyncio.create_task(_gone(receive), name="sse gone")
         ending = asyncio.create_task(self._streams.ending.wait(), name="sse ending")
-        tasks = (pump, write, gone, ending)
+        ends = [write, gone, ending]
+        if self._stands is not None:
+            ends.append(asyncio.create_task(_revoked(self._stands), name="sse revoked"))
+        tasks = (pump, *ends)
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             slow = pump in done and pump.exception() is None and pump.result()
             if pump in done and not slow and gone not in done:
-                await asyncio.wait((write, gone, ending), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
@@ -183,6 +192,18 @@ class EventStream(Response):
             if chunk is None:
                 return
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+
+async def _revoked(stands: Callable[[], Awaitable[bool]]) -> None:
+    """Return once the key stands no longer; while nobody can say, it does."""
+    while True:
+        await asyncio.sleep(_LOOK)
+        try:
+            if not await stands():
+                log.info("a stream ended: its key was revoked")
+                return
+        except StoreError as error:
+            log.info("the store did not say whether a stream's key still stands", error=str(error))
 
 
 async def _gone(receive: Receive) -> None:

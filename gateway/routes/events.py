@@ -15,7 +15,7 @@ from bus.envelope import publication
 from contracts.crash import reached
 from contracts.envelope import STRUCTURED, Event
 from contracts.errors import ForgedMessage, LiveUnavailable, PublishFailed, StoreError, Unroutable
-from gateway.auth import Principal, may
+from gateway.auth import Principal, may, standing
 from gateway.docs import IDEMPOTENCY, LAST_EVENT_ID, answers
 from gateway.gateway import gateway_of, platform_of
 from gateway.idempotency import begin
@@ -144,7 +144,7 @@ async def stream(
 
     feed = workspace_feed(who.workspace)
     source = feed_events(gateway.platform.live, feed, last_event_id(request), wanted)
-    return EventStream(source, gateway.streams)
+    return EventStream(source, gateway.streams, stands=standing(request))
 
 
 async def _publish(platform: Platform, event: Event) -> bool:

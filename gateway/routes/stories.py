@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from contracts.envelope import timestamp
-from gateway.auth import Principal, may
+from gateway.auth import Principal, may, standing
 from gateway.docs import LAST_EVENT_ID, answers
 from gateway.gateway import gateway_of, platform_of
 from gateway.problems import Problem
@@ -85,7 +85,7 @@ async def stream(
         last_event_id(request),
         lambda entry: entry.get("correlation") == correlation,
     )
-    return EventStream(source, gateway.streams)
+    return EventStream(source, gateway.streams, stands=standing(request))
 
 
 @router.get(

@@ -12,6 +12,8 @@ import httpx
 import orjson
 import pytest
 
+from contracts.errors import StoreUnavailable
+from gateway import sse
 from gateway.app import create_gateway, end_streams
 from gateway.sse import EventStream, Streams
 from tests.gateway.house import LIMIT, House, served, until
@@ -55,10 +57,10 @@ class Reader:
 
 @asynccontextmanager
 async def reading(
-    house: House, url: str, path: str, *, after: str | None = None, role: str = "viewer"
+    house: House, url: str, path: str, *, after: str | None = None, key: str | None = None
 ) -> AsyncIterator[Reader]:
     """A stream that is open: what happens from now on is in it."""
-    headers = {"Authorization": f"Bearer {house.keys[role]}"}
+    headers = {"Authorization": f"Bearer {key or house.keys['viewer']}"}
     if after is not None:
         headers["Last-Event-ID"] = after
     async with (
@@ -165,6 +167,27 @@ async def test_a_server_that_stops_ends_its_streams(house: House) -> None:
             await reader.next()
 
 
+@pytest.mark.parametrize("path", ["/events/stream", "/stories/s-1/stream"])
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_a_stream_ends_when_its_key_is_revoked(
+    house: House, monkeypatch: pytest.MonkeyPatch, path: str, elsewhere: bool
+) -> None:
+    """By this gateway or another, whatever is cached; the streams of other keys go on."""
+    monkeypatch.setattr(sse, "_LOOK", 0.05)
+    app = create_gateway(replace(house.platform, key_cache_seconds=0.1 if elsewhere else 3600.0))
+    revoking = house.app if elsewhere else app
+    async with house.client(app=revoking) as admin, served(app) as url, reading(house, url, path) as other:
+        made = (await admin.post("/keys", json={"role": "viewer", "name": "lost"})).json()
+        async with reading(house, url, path, key=made["secret"]) as lost:
+            await append(house, 1, correlation="s-1")
+            assert (await lost.next())[1]["number"] == 1
+            await admin.delete(f"/keys/{made['id']}")
+            with pytest.raises(EOFError):
+                await lost.next()
+        await append(house, 2, correlation="s-1")
+        assert [(await other.next())[1]["number"] for _ in range(2)] == [1, 2]
+
+
 class Wire:
     """An ASGI connection in the test's hand."""
 
@@ -238,6 +261,35 @@ async def test_a_source_that_ends_ends_the_stream() -> None:
     async with asyncio.timeout(LIMIT):
         await EventStream(source(), Streams(10))({"type": "http"}, wire.receive, wire.send)
     assert wire.text() == "data: 1\n\ndata: 2\n\n"
+    assert wire.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+async def test_a_stream_goes_on_while_nobody_can_say_whether_its_key_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A store that is away for a while ends nothing."""
+    monkeypatch.setattr(sse, "_LOOK", 0.01)
+    asked: list[int] = []
+    told = asyncio.Event()
+
+    async def stands() -> bool:
+        asked.append(len(asked))
+        if not told.is_set():
+            raise StoreUnavailable("the database is away")
+        return False
+
+    async def source() -> AsyncIterator[bytes]:
+        while len(asked) < 3:
+            await asyncio.sleep(0.01)
+        yield b"data: 1\n\n"
+        told.set()
+        await asyncio.Event().wait()
+
+    wire = Wire()
+    wire.may_write.set()
+    async with asyncio.timeout(LIMIT):
+        await EventStream(source(), Streams(10), stands=stands)({"type": "http"}, wire.receive, wire.send)
+    assert wire.text() == "data: 1\n\n"
     assert wire.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
 
 
