@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -52,6 +52,7 @@ def mount(app: FastAPI, platform: Platform, *, pepper: bytes = b"", secure: bool
             StoreError: _unavailable,
             BusError: _unavailable,
             Problem: _problem,
+            ClientDisconnect: _gone,
             Exception: _broken,
         },
     )
@@ -110,6 +111,10 @@ async def _problem(request: Request, error: Exception) -> Response:
     page = await _page(request, status, "That did not work", str(error))
     page.headers.update(headers)
     return page
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=400)  # nobody reads this
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:

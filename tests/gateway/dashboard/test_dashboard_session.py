@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 from sqlalchemy import update
@@ -77,6 +79,25 @@ async def test_a_forged_an_old_and_a_revoked_session_are_none(scene: Scene) -> N
         lambda conn: conn.execute(update(keys).where(keys.c.id == id).values(revoked_at=now))
     )
     assert await session(cookie) is None
+
+
+async def test_a_browser_that_goes_away_is_no_error_of_ours(scene: Scene) -> None:
+    """With half of its form sent; it is answered as if it were there, and nothing is raised for the log."""
+    messages = iter([{"type": "http.request", "body": b"key=anti", "more_body": True}])
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return next(messages, {"type": "http.disconnect"})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/x-www-form-urlencoded"), (b"content-length", b"100")]
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST"}
+    scope |= {"path": "/ui/login", "raw_path": b"/ui/login", "query_string": b"", "root_path": ""}
+    scope |= {"scheme": "http", "headers": headers, "client": None, "server": None}
+    await scene.app(scope, receive, send)
+    assert sent[0]["status"] == 400
 
 
 async def test_signing_out_forgets_the_session(scene: Scene) -> None:
