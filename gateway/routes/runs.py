@@ -25,6 +25,9 @@ from gateway.queries.runs import STATUSES, Run, RunFilter, get_purged, get_run, 
 from gateway.responses import Json
 from gateway.shapes import HistoryView, RunList, RunView, accepted_view, fact_view, run_view
 from gateway.text import checked_text
+from orchestrator.client import Receipt
+from orchestrator.flow import Flow
+from orchestrator.wire import digest_of
 
 __all__ = ["find_run", "router"]
 
@@ -86,12 +89,7 @@ async def start_run(
         wait=platform.start_wait,
     )
     if receipt.outcome == "conflict":
-        raise Problem(
-            "start-conflict",
-            f"{definition.key} {key!r} has a run of {flow} already, which was started with another input.",
-            headers={"Location": f"/runs/{run_id}"},
-            run=f"/runs/{run_id}",
-        )
+        raise _conflict(definition, key, run_id)
     if receipt.outcome == "purged":
         raise Problem(
             "run-purged",
@@ -100,22 +98,24 @@ async def start_run(
         )
     if receipt.outcome == "accepted":
         await _note(platform, who.workspace, run_id, flow, key, correlation)
-    response = await _answer(
-        request,
-        platform,
-        who.workspace,
-        receipt.outcome,
-        accepted_view(
-            run_id,
-            flow,
-            key,
-            correlation,
-            status="running" if receipt.outcome == "created" else "accepted",
-            version=definition.version if receipt.outcome == "created" else None,
-            waiting=None if receipt.outcome == "created" else _NOT_STARTED,
-        ),
+    run, headers = await _waited(request, who.workspace, receipt)
+    if run is not None:
+        if receipt.outcome == "accepted" and digest_of(run.input) != digest_of(input):
+            raise _conflict(definition, key, run_id)  # another start had come before this one
+        return await attempt.finish(Json(run_view(run), headers=headers))
+    created = receipt.outcome == "created"
+    view = accepted_view(
+        run_id,
+        flow,
+        key,
+        correlation,
+        status="running" if created else "accepted",
+        version=definition.version if created else None,
+        waiting=None if created else _NOT_STARTED,
     )
-    return await attempt.finish(response)
+    response = Json(view, status_code=202, headers={**headers, "Retry-After": "1"})
+    # Who is only accepted may turn out to have come second, with another input: a repeat has to be told.
+    return response if receipt.outcome == "accepted" else await attempt.finish(response)
 
 
 @router.get(
@@ -221,25 +221,33 @@ async def find_run(platform: Platform, workspace: str, run_id: str) -> Run | dic
     raise Problem("run-not-found", f"This workspace has no run {run_id[:80]!r}.")
 
 
-async def _answer(
-    request: Request, platform: Platform, workspace: str, outcome: str, view: dict[str, Any]
-) -> Response:
+async def _waited(request: Request, workspace: str, receipt: Receipt) -> tuple[Run | None, dict[str, str]]:
+    """The run to answer a start with, if there is one after the wait that was asked for; the headers."""
+    platform = platform_of(request)
+
     async def stored() -> Run | None:
         # With hundreds who wait for ends that come together, as many queries would be what they wait for.
-        return await gateway_of(request).lookups.submit((workspace, view["id"]))
+        return await gateway_of(request).lookups.submit((workspace, receipt.run_id))
 
-    headers = {"Location": f"/runs/{view['id']}"}
+    headers = {"Location": f"/runs/{receipt.run_id}"}
     wait = wait_preference(request.headers.get("prefer"), platform.longest_wait)
-    run = await stored() if outcome == "exists" else None
+    run = await stored() if receipt.outcome == "exists" else None
     if wait is not None:
         headers["Preference-Applied"] = f"wait={wait:g}"
         # A run that was there may have ended long ago: nobody tells of that again.
         if run is None or run.ended_at is None:
-            ended = await platform.client.ended(view["id"], wait)
+            ended = await platform.client.ended(receipt.run_id, wait)
             run = await stored() if ended or run is not None else None
-    if run is not None:
-        return Json(run_view(run), headers=headers)
-    return Json(view, status_code=202, headers={**headers, "Retry-After": "1"})
+    return run, headers
+
+
+def _conflict(flow: Flow, key: str, run_id: str) -> Problem:
+    return Problem(
+        "start-conflict",
+        f"{flow.key} {key!r} has a run of {flow.name} already, which was started with another input.",
+        headers={"Location": f"/runs/{run_id}"},
+        run=f"/runs/{run_id}",
+    )
 
 
 async def _note(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -79,3 +80,45 @@ async def test_ends_that_are_asked_for_together_are_few_queries(
     assert [answer.json()["result"] for answer in again] == [{"total": 2 * n} for n in range(1, 21)] * 10
     assert sum(asked) == 200
     assert len(asked) < 100
+
+
+async def test_a_start_that_was_only_accepted_is_told_what_became_of_it(house: House) -> None:
+    """Without an orchestrator two inputs of one key are accepted; the one that came second must hear it."""
+    hasty = create_gateway(replace(house.platform, start_wait=0.1))
+    other = {**PLACED, "amount": 4}
+    async with house.client("admin", app=hasty) as client:
+        start = partial(client.post, "/flows/order/runs")
+        first = await start(json=PLACED, headers={"Idempotency-Key": "k-1"})
+        second = await start(json=other, headers={"Idempotency-Key": "k-2"})
+    assert [first.json()["status"], second.json()["status"]] == ["accepted"] * 2
+    async with house.client("admin") as client:
+        start = partial(client.post, "/flows/order/runs")
+        await house.orchestrate()
+
+        async def there() -> bool:
+            return (await client.get(first.headers["location"])).status_code == 200
+
+        await until(there, "the run")
+        again = await start(json=PLACED, headers={"Idempotency-Key": "k-1"})
+        told = await start(json=other, headers={"Idempotency-Key": "k-2"})
+    assert (again.status_code, again.json()["status"]) == (202, "running")
+    assert (told.status_code, told.json()["type"]) == (409, "urn:antiphon:problem:start-conflict")
+
+
+async def test_who_waits_is_not_given_the_result_of_another_input(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``Prefer: wait`` on a start that was accepted behind another: the end that comes is the other's."""
+    hasty = create_gateway(replace(house.platform, start_wait=0.1))
+    async with house.client("admin", app=hasty) as client:
+        start = partial(client.post, "/flows/order/runs")
+        await start(json=PLACED)
+        ended = Client.ended
+
+        async def orchestrated(self: Client, run_id: str, timeout: float) -> bool:
+            await house.orchestrate()
+            return await ended(self, run_id, timeout)
+
+        monkeypatch.setattr(Client, "ended", orchestrated)
+        second = await start(json={**PLACED, "amount": 4}, headers={"Prefer": "wait=15"})
+    assert (second.status_code, second.json()["type"]) == (409, "urn:antiphon:problem:start-conflict")
