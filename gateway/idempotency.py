@@ -1,9 +1,9 @@
 """Idempotency keys: the same request twice has one effect and one answer.
 
 A key is stored before the work, per workspace, with a digest of the request; the answer is added
-when there is one. The ids of everything that the work sends are derived from the key, so when the
-answer never came to be stored (a crash, a lost connection) the work is simply done again: what was
-sent already is the same message, and whoever gets it drops it. So no key stays locked.
+when there is one. The ids of everything that the work sends are derived from the key and the digest,
+so when the answer never came to be stored (a crash, a lost connection) the work is simply done again:
+what was sent already is the same message, and whoever gets it drops it. So no key stays locked.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ async def begin(request: Request, platform: Platform, workspace: str, document: 
             "This Idempotency-Key came with another request before (method, path or body differ). "
             "Use a new key for a new request.",
         )
-    id = derive_id("idempotency", workspace, given)
+    # The key alone would do for as long as it is kept, and whoever gets the message remembers it for longer.
+    id = derive_id("idempotency", workspace, given, asked)
     replay = _replayed(row) if row is not None and row["status"] is not None else None
     return Attempt(platform, workspace, key, id, replay)
 

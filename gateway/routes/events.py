@@ -95,7 +95,8 @@ async def publish(request: Request, who: Annotated[Principal, Depends(may("publi
     checked against its contract before, and confirmed by the broker before the answer.
 
     The source is bound to the key's workspace: it begins with `/<workspace>/`. An event without an id
-    gets one: derived from the `Idempotency-Key`, or random. Reactors handle a source and id once.
+    gets one: derived from the `Idempotency-Key` and what is asked, or random. Reactors handle a source
+    and id once.
     """
     platform = platform_of(request)
     draft = await read_draft(request, platform, who.workspace)

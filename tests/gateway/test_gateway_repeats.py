@@ -8,12 +8,13 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, delete
 
 import gateway.app
 from gateway.app import create_gateway
 from gateway.queries.runs import Run, get_runs
 from orchestrator.client import Client
+from store.tables import idempotency
 from tests.gateway.house import House, until
 
 PLACED = {"order_id": "o-1", "amount": 3}
@@ -122,3 +123,19 @@ async def test_who_waits_is_not_given_the_result_of_another_input(
         monkeypatch.setattr(Client, "ended", orchestrated)
         second = await start(json={**PLACED, "amount": 4}, headers={"Prefer": "wait=15"})
     assert (second.status_code, second.json()["type"]) == (409, "urn:antiphon:problem:start-conflict")
+
+
+async def test_a_key_that_was_forgotten_may_be_used_for_another_event(house: House) -> None:
+    """Reactors remember what they handled for longer than keys are kept; another event is new to them."""
+    headers = {"Idempotency-Key": "k-1"}
+    async with house.client("publisher") as client:
+        for order in ("o-1", "o-2"):
+            event = {"type": "order.paid.v1", "data": {"order_id": order}}
+            answer = await client.post("/events", json=event, headers=headers)
+            assert answer.status_code == 202
+
+            async def told(order: str = order) -> bool:
+                return order in house.told.events
+
+            await until(told, f"{order} to be told")
+            await house.database.write(lambda conn: conn.execute(delete(idempotency)) and None)
