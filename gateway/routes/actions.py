@@ -64,7 +64,7 @@ async def signal(
     attempt = await begin(request, platform, who.workspace, data)
     if attempt.replay is not None:
         return attempt.replay  # also when the run has ended since: the answer to this request was another
-    await open_run(request, who, run_id)
+    await _started(request, who, run_id)  # an ended one, too: it may have taken this signal before
     async with audited(platform, who, "run.signal", f"run/{run_id}", detail={"name": name, "id": attempt.id}):
         await platform.client.signal(who.workspace, run_id, name, data, signal_id=attempt.id, actor=who.actor)
     return await attempt.finish(accepted(run_id, "signal", attempt.id))

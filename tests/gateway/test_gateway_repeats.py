@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection, delete, update
 
 import gateway.app
 from gateway.app import create_gateway
@@ -18,6 +18,12 @@ from store.tables import idempotency
 from tests.gateway.house import House, until
 
 PLACED = {"order_id": "o-1", "amount": 3}
+
+
+async def lose_the_answers(house: House) -> None:
+    """As a gateway leaves it that dies between the work and the storing of its answer."""
+    lost = update(idempotency).values(status=None, response=None)
+    await house.database.write(lambda conn: conn.execute(lost) and None)
 
 
 async def test_a_signal_sent_again_has_its_first_answer_also_when_the_run_has_ended(
@@ -39,6 +45,29 @@ async def test_a_signal_sent_again_has_its_first_answer_also_when_the_run_has_en
     assert (again.status_code, again.json()) == (sent.status_code, sent.json())
     assert again.headers["idempotency-replayed"] == "true"
     assert other.status_code == 409
+
+
+async def test_a_signal_that_was_taken_is_not_too_late_when_only_its_answer_was_lost(
+    working_house: House,
+) -> None:
+    """The gateway died before it had stored the answer; the repeat comes when the run has ended."""
+    headers = {"Idempotency-Key": "k-1"}
+    async with working_house.client("admin") as client:
+        address = (await client.post("/flows/approval/runs", json=PLACED)).headers["location"]
+
+        async def ended() -> bool:
+            return bool((await client.get(address)).json().get("ended_at"))
+
+        sent = await client.post(f"{address}/signals/approve", json={"by": "ann"}, headers=headers)
+        await until(ended, "the end of the run")
+        await lose_the_answers(working_house)
+        again = await client.post(f"{address}/signals/approve", json={"by": "ann"}, headers=headers)
+        late = await client.post(
+            f"{address}/signals/approve", json={"by": "ann"}, headers={"Idempotency-Key": "k-2"}
+        )
+    assert (again.status_code, again.json()) == (sent.status_code, sent.json())
+    assert "idempotency-replayed" not in again.headers
+    assert (late.status_code, late.json()["type"]) == (409, "urn:antiphon:problem:run-ended")
 
 
 async def test_who_asks_for_a_run_that_has_ended_does_not_wait_for_its_end(
