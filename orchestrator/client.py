@@ -205,9 +205,18 @@ class Client:
         await self._ask("resume", workspace, run_id, {"reason": reason, "actor": actor})
 
     async def retry(
-        self, workspace: str, run_id: str, *, from_node: str | None = None, reason: str, actor: str
+        self,
+        workspace: str,
+        run_id: str,
+        *,
+        from_node: str | None = None,
+        reason: str,
+        actor: str,
+        retry_id: str | None = None,
     ) -> str:
         """Go on with a stuck run, or make an ended one again; the id of the run that then goes on.
+
+        Asked again with the same ``retry_id``, it is the same request: it makes no further run.
 
         Raises RunNotFound, and UnknownFlow when ``from_node`` is no node to begin at.
         """
@@ -219,9 +228,14 @@ class Client:
             raise UnknownFlow(f"flow {row.flow!r} v{row.version} has no node {from_node!r} to begin at")
         data = {"reason": reason, "actor": actor, "from_node": from_node}
         if row.ended_at is None:
-            await self._ask("retry", workspace, run_id, {**data, "rerun": 0})
+            await self._ask("retry", workspace, run_id, {**data, "rerun": 0}, retry_id and f"{retry_id} 0")
             return run_id
         state = orjson.loads(row.state)
+        made = state.get("reruns", 0)
+        if retry_id is not None:
+            for rerun in range(made, -1, -1):
+                if await self._was_taken(run_id, derive_id("retry", run_id, f"{retry_id} {rerun}")):
+                    return rerun_id(run_id, rerun) if rerun else run_id
         if from_node is not None and flow is not None and state.get("backward"):
             undone = undone_before(flow.plan, from_node)
             if undone is not None:
@@ -229,10 +243,10 @@ class Client:
                     f"run {run_id} can't begin at {from_node!r} again: {undone!r} before it was undone; "
                     "begin there or earlier"
                 )
-        number = state.get("reruns", 0) + 1
-        # The number is in the message's id: two people who ask at the same time get one run.
+        number = made + 1
+        # The number is what the owner goes by: two people who ask at the same time get one run.
         asked = {**data, "rerun": number}
-        await self._ask("retry", workspace, run_id, asked, f"rerun {number}", ended_too=True)
+        await self._ask("retry", workspace, run_id, asked, f"{retry_id or 'rerun'} {number}", ended_too=True)
         return rerun_id(run_id, number)
 
     async def migrate(self, workspace: str, run_id: str, move: Move, *, reason: str, actor: str) -> None:

@@ -97,34 +97,49 @@ async def cancel(request: Request, run_id: str, who: Operator) -> Response:
     "/runs/{run_id}/retry",
     summary="Retry a run",
     status_code=202,
-    responses=answers(_ACCEPTED, _RUN, ("not-retryable",), _BAD_BODY),
-    openapi_extra=json_body(
-        "From which node, and why",
-        schema={
-            "type": "object",
-            "properties": {"from_node": {"type": "string", "description": "A node of the flow"}, **_REASON},
-            "additionalProperties": False,
-        },
-        examples={"from a step": {"from_node": "capture_payment", "reason": "the bank is back"}},
-        required=False,
-    ),
+    responses=answers(_ACCEPTED, _RUN, ("not-retryable", "idempotency-reuse"), _BAD_BODY),
+    openapi_extra={
+        **json_body(
+            "From which node, and why",
+            schema={
+                "type": "object",
+                "properties": {
+                    "from_node": {"type": "string", "description": "A node of the flow"},
+                    **_REASON,
+                },
+                "additionalProperties": False,
+            },
+            examples={"from a step": {"from_node": "capture_payment", "reason": "the bank is back"}},
+            required=False,
+        ),
+        "parameters": [IDEMPOTENCY],
+    },
 )
 async def retry(request: Request, run_id: str, who: Operator) -> Response:
     """A stuck run goes on: it keeps its address. An ended one is never changed: a new run is made that
-    is linked to it, and `run` and `Location` are the new one's."""
+    is linked to it, and `run` and `Location` are the new one's. So a repeat makes another one, unless it
+    has the `Idempotency-Key` of the first."""
     body = await read_object(request, {"from_node": str, "reason": str})
     node = checked_text("from_node", body.get("from_node"))
     platform = platform_of(request)
+    attempt = await begin(request, platform, who.workspace, body)
+    if attempt.replay is not None:
+        return attempt.replay
     await _started(request, who, run_id)
     detail = {"from_node": node} if node else None
     async with audited(platform, who, "run.retry", f"run/{run_id}", reason=body.get("reason"), detail=detail):
         try:
             goes_on = await platform.client.retry(
-                who.workspace, run_id, from_node=node, reason=body.get("reason") or "", actor=who.actor
+                who.workspace,
+                run_id,
+                from_node=node,
+                reason=body.get("reason") or "",
+                actor=who.actor,
+                retry_id=attempt.id if attempt.key is not None else None,
             )
         except UnknownFlow as error:
             raise Problem("not-retryable", f"{error}.") from error
-    return accepted(goes_on, "retry")
+    return await attempt.finish(accepted(goes_on, "retry"))
 
 
 @router.post(

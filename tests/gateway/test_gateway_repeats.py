@@ -70,6 +70,29 @@ async def test_a_signal_that_was_taken_is_not_too_late_when_only_its_answer_was_
     assert (late.status_code, late.json()["type"]) == (409, "urn:antiphon:problem:run-ended")
 
 
+async def test_a_retry_sent_again_makes_no_further_run(working_house: House) -> None:
+    """Its repeat has the first answer, also where that was lost before it was stored."""
+    headers = {"Idempotency-Key": "k-1"}
+    async with working_house.client("admin") as client:
+        old = (await client.post("/flows/declined/runs", json=PLACED, headers={"Prefer": "wait=15"})).json()
+        retry = partial(client.post, f"{old['links']['self']}/retry", json={"reason": "again"})
+        first = await retry(headers=headers)
+
+        async def made() -> bool:
+            return (await client.get(first.headers["location"])).status_code == 200
+
+        await until(made, "the new run")
+        second = await retry(headers=headers)
+        await lose_the_answers(working_house)
+        third = await retry(headers=headers)
+        other = await client.post(f"{old['links']['self']}/retry", json={"reason": "no"}, headers=headers)
+        further = await retry(headers={"Idempotency-Key": "k-2"})
+    assert [answer.headers["location"] for answer in (second, third)] == [first.headers["location"]] * 2
+    assert second.headers["idempotency-replayed"] == "true"
+    assert (other.status_code, other.json()["type"]) == (422, "urn:antiphon:problem:idempotency-reuse")
+    assert further.headers["location"] not in (old["links"]["self"], first.headers["location"])
+
+
 async def test_who_asks_for_a_run_that_has_ended_does_not_wait_for_its_end(
     working_house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
