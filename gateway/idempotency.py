@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 from starlette.requests import Request
 from starlette.responses import Response
 
 from contracts.crash import reached
 from contracts.envelope import derive_id
+from contracts.errors import RunError
 from gateway.platform import Platform
 from gateway.problems import Problem
 from store.bulk import insert_rows
@@ -35,13 +36,25 @@ _KEPT_HEADERS = ("location", "content-type", "preference-applied", "retry-after"
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One request under way. ``id`` names its message; ``replay`` is the answer it had before, if any."""
+    """One request under way: the work is done ``async with`` it.
+
+    ``asked`` is the request's digest; ``id`` names its message; ``replay`` is the answer it had before, if
+    any.
+    """
 
     platform: Platform
     workspace: str
     key: str | None
+    asked: str
     id: str
     replay: Response | None = None
+
+    async def __aenter__(self) -> None:
+        """Around the work: a request that is refused in it gives its key back, for the corrected one."""
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, RunError) or (isinstance(error, Problem) and error.status < 500):
+            await self._release()
 
     async def finish(self, response: Response) -> Response:
         """Keep the answer for a repeat of the request. Raises StoreUnavailable."""
@@ -67,6 +80,19 @@ class Attempt:
         reached("gateway.idempotency.finish.after")
         return response
 
+    async def _release(self) -> None:
+        if self.key is None:
+            return
+        work = delete(idempotency).where(
+            idempotency.c.workspace == self.workspace,
+            idempotency.c.key == self.key,
+            idempotency.c.request_digest == self.asked,  # not of who has taken it meanwhile
+            idempotency.c.status.is_(None),
+        )
+        reached("gateway.idempotency.release.before")
+        await self.platform.database.write(lambda conn: conn.execute(work) and None)
+        reached("gateway.idempotency.release.after")
+
 
 async def begin(request: Request, platform: Platform, workspace: str, document: Any) -> Attempt:
     """Store the request's key, if it has one.
@@ -76,7 +102,7 @@ async def begin(request: Request, platform: Platform, workspace: str, document: 
     """
     given = request.headers.get(_HEADER)
     if given is None:
-        return Attempt(platform, workspace, None, platform.random_id())
+        return Attempt(platform, workspace, None, "", platform.random_id())
     if not 0 < len(given) <= _LONGEST or not given.isascii() or not given.isprintable():
         raise Problem("bad-request", f"Idempotency-Key must be 1 to {_LONGEST} printable ASCII characters.")
     key = CLIENT + given
@@ -94,7 +120,7 @@ async def begin(request: Request, platform: Platform, workspace: str, document: 
     # The key alone would do for as long as it is kept, and whoever gets the message remembers it for longer.
     id = derive_id("idempotency", workspace, given, asked)
     replay = _replayed(row) if row is not None and row["status"] is not None else None
-    return Attempt(platform, workspace, key, id, replay)
+    return Attempt(platform, workspace, key, asked, id, replay)
 
 
 async def mark_accepted(platform: Platform, workspace: str, run_id: str, note: dict[str, Any]) -> None:

@@ -64,9 +64,13 @@ async def signal(
     attempt = await begin(request, platform, who.workspace, data)
     if attempt.replay is not None:
         return attempt.replay  # also when the run has ended since: the answer to this request was another
-    await _started(request, who, run_id)  # an ended one, too: it may have taken this signal before
-    async with audited(platform, who, "run.signal", f"run/{run_id}", detail={"name": name, "id": attempt.id}):
-        await platform.client.signal(who.workspace, run_id, name, data, signal_id=attempt.id, actor=who.actor)
+    detail = {"name": name, "id": attempt.id}
+    async with attempt:
+        await _started(request, who, run_id)  # an ended one, too: it may have taken this signal before
+        async with audited(platform, who, "run.signal", f"run/{run_id}", detail=detail):
+            await platform.client.signal(
+                who.workspace, run_id, name, data, signal_id=attempt.id, actor=who.actor
+            )
     return await attempt.finish(accepted(run_id, "signal", attempt.id))
 
 
@@ -125,20 +129,23 @@ async def retry(request: Request, run_id: str, who: Operator) -> Response:
     attempt = await begin(request, platform, who.workspace, body)
     if attempt.replay is not None:
         return attempt.replay
-    await _started(request, who, run_id)
-    detail = {"from_node": node} if node else None
-    async with audited(platform, who, "run.retry", f"run/{run_id}", reason=body.get("reason"), detail=detail):
-        try:
-            goes_on = await platform.client.retry(
-                who.workspace,
-                run_id,
-                from_node=node,
-                reason=body.get("reason") or "",
-                actor=who.actor,
-                retry_id=attempt.id if attempt.key is not None else None,
-            )
-        except UnknownFlow as error:
-            raise Problem("not-retryable", f"{error}.") from error
+    async with attempt:
+        await _started(request, who, run_id)
+        detail = {"from_node": node} if node else None
+        async with audited(
+            platform, who, "run.retry", f"run/{run_id}", reason=body.get("reason"), detail=detail
+        ):
+            try:
+                goes_on = await platform.client.retry(
+                    who.workspace,
+                    run_id,
+                    from_node=node,
+                    reason=body.get("reason") or "",
+                    actor=who.actor,
+                    retry_id=attempt.id if attempt.key is not None else None,
+                )
+            except UnknownFlow as error:
+                raise Problem("not-retryable", f"{error}.") from error
     return await attempt.finish(accepted(goes_on, "retry"))
 
 

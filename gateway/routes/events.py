@@ -103,9 +103,10 @@ async def publish(request: Request, who: Annotated[Principal, Depends(may("publi
     attempt = await begin(request, platform, who.workspace, draft.document())
     if attempt.replay is not None:
         return attempt.replay
-    event = draft.event(attempt.id, platform.clock())
-    with gateway_of(request).admission.unconfirmed.under_way():
-        routed = await _publish(platform, event)
+    async with attempt:
+        event = draft.event(attempt.id, platform.clock())
+        with gateway_of(request).admission.unconfirmed.under_way():
+            routed = await _publish(platform, event)
     await _record(platform, event, routed)
     view = {
         "id": event.id,

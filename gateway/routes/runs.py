@@ -77,31 +77,32 @@ async def start_run(
     attempt = await begin(request, platform, who.workspace, input)
     if attempt.replay is not None:
         return attempt.replay
-    run_id = platform.client.run_id(who.workspace, flow, key)
-    correlation = _correlation(request) or run_id
-    receipt = await platform.client.start(
-        who.workspace,
-        flow,
-        input,
-        start_id=attempt.id,
-        correlation=correlation,
-        traceparent=_traceparent(request),
-        wait=platform.start_wait,
-    )
-    if receipt.outcome == "conflict":
-        raise _conflict(definition, key, run_id)
-    if receipt.outcome == "purged":
-        raise Problem(
-            "run-purged",
-            f"{definition.key} {key!r} had its run of {flow}, which ended and was purged since. It is not "
-            "run a second time: a new run needs a new key.",
+    async with attempt:
+        run_id = platform.client.run_id(who.workspace, flow, key)
+        correlation = _correlation(request) or run_id
+        receipt = await platform.client.start(
+            who.workspace,
+            flow,
+            input,
+            start_id=attempt.id,
+            correlation=correlation,
+            traceparent=_traceparent(request),
+            wait=platform.start_wait,
         )
-    if receipt.outcome == "accepted":
-        await _note(platform, who.workspace, run_id, flow, key, correlation)
-    run, headers = await _waited(request, who.workspace, receipt)
-    if run is not None:
-        if receipt.outcome == "accepted" and digest_of(run.input) != digest_of(input):
+        if receipt.outcome == "conflict":
+            raise _conflict(definition, key, run_id)
+        if receipt.outcome == "purged":
+            raise Problem(
+                "run-purged",
+                f"{definition.key} {key!r} had its run of {flow}, which ended and was purged since. It is "
+                "not run a second time: a new run needs a new key.",
+            )
+        if receipt.outcome == "accepted":
+            await _note(platform, who.workspace, run_id, flow, key, correlation)
+        run, headers = await _waited(request, who.workspace, receipt)
+        if run is not None and receipt.outcome == "accepted" and digest_of(run.input) != digest_of(input):
             raise _conflict(definition, key, run_id)  # another start had come before this one
+    if run is not None:
         return await attempt.finish(Json(run_view(run), headers=headers))
     created = receipt.outcome == "created"
     view = accepted_view(

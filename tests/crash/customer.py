@@ -102,6 +102,8 @@ def _signal(house: House, run_id: str) -> None:
     _until(house, lambda: _ended(house, run_id), "the signalled run to end")
     again = house.ask("POST", path, {"by": "ann"}, key="go sig-1", accept=(409,))
     assert again.status_code == 202
+    for by in ("bob", "eve"):  # too late; and the key is free again for another request
+        assert house.ask("POST", path, {"by": by}, key="late sig-1", accept=(409,)).status_code == 409
 
 
 def _cancel(house: House, run_id: str) -> None:

@@ -191,3 +191,30 @@ async def test_a_key_that_was_forgotten_may_be_used_for_another_event(house: Hou
 
             await until(told, f"{order} to be told")
             await house.database.write(lambda conn: conn.execute(delete(idempotency)) and None)
+
+
+async def test_a_request_that_is_refused_gives_its_key_back(working_house: House) -> None:
+    """What was refused had no effect, so that the corrected request may use the same key."""
+    headers = {"Idempotency-Key": "k-1"}
+    order = "/flows/declined/runs"
+    async with working_house.client("admin") as client:
+        ran = (await client.post(order, json=PLACED, headers={"Prefer": "wait=15"})).json()["links"]["self"]
+        conflict = await client.post(order, json={**PLACED, "amount": 4}, headers=headers)
+        refused = [
+            await client.post(order, json=PLACED, headers={**headers, "X-Correlation-ID": "x" * 201}),
+            await client.post("/runs/nothing/signals/approve", headers=headers),
+            await client.post("/runs/nothing/retry", headers=headers),
+            await client.post(f"{ran}/signals/approve", headers=headers),
+            await client.post(f"{ran}/retry", json={"from_node": "nowhere"}, headers=headers),
+        ]
+        taken = await client.post(order, json={**PLACED, "order_id": "o-2"}, headers=headers)
+    assert (conflict.status_code, conflict.headers["location"]) == (409, ran)
+    assert [answer.status_code for answer in refused] == [422, 404, 404, 409, 409]
+    assert [answer.json()["type"].rpartition(":")[2] for answer in refused] == [
+        "invalid-parameter",
+        "run-not-found",
+        "run-not-found",
+        "run-ended",
+        "not-retryable",
+    ]
+    assert taken.status_code == 202
