@@ -21,13 +21,14 @@ from gateway.bodies import media_type, read_json, read_object
 from gateway.platform import Platform
 from gateway.problems import Problem
 from gateway.text import checked_text
+from gateway.trace_context import trace_of
 
 __all__ = ["Draft", "read_draft"]
 
 _ATTRIBUTE = re.compile(r"[a-z0-9]{1,40}")
 # What a client may say besides the data; hops, workspaces and replies are ours to set.
 _RESERVED = ("flows/", "reactors/")  # below a workspace, or an app that is called like it
-_TAKEN_OVER = ("id", "subject", "correlationid", "causationid", "traceparent", "tracestate")
+_TAKEN_OVER = ("id", "subject", "correlationid", "causationid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,10 @@ class Draft:
     source: str
     dataschema: str
     attributes: Mapping[str, str]
+    trace: Mapping[str, str]
 
     def document(self) -> dict[str, Any]:
-        """What makes it the same request again."""
+        """What makes it the same request again: not the trace, which has a new span for each attempt."""
         return {
             "type": self.type,
             "data": self.data,
@@ -63,7 +65,7 @@ class Draft:
             causation=self.attributes.get("causationid"),
             subject=self.attributes.get("subject"),
             dataschema=self.dataschema,
-            extensions={n: v for n in ("traceparent", "tracestate") if (v := self.attributes.get(n))},
+            extensions=self.trace,
         )
 
 
@@ -95,6 +97,7 @@ async def read_draft(request: Request, platform: Platform, workspace: str) -> Dr
         source=_source(workspace, given.get("source")),
         dataschema=platform.registry.contract(type).id,
         attributes=attributes,
+        trace=trace_of(given),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -25,6 +24,7 @@ from gateway.queries.runs import STATUSES, Run, RunFilter, get_purged, get_run, 
 from gateway.responses import Json
 from gateway.shapes import HistoryView, RunList, RunView, accepted_view, fact_view, run_view
 from gateway.text import checked_text
+from gateway.trace_context import trace_of
 from orchestrator.client import Receipt
 from orchestrator.flow import Flow
 from orchestrator.wire import digest_of
@@ -35,7 +35,6 @@ router = APIRouter(tags=["runs"])
 log = structlog.get_logger(__name__)
 
 _NOT_STARTED = "accepted, not started yet"
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 @router.post(
@@ -86,7 +85,7 @@ async def start_run(
             input,
             start_id=attempt.id,
             correlation=correlation,
-            traceparent=_traceparent(request),
+            traceparent=trace_of(request.headers).get("traceparent"),
             wait=platform.start_wait,
         )
         if receipt.outcome == "conflict":
@@ -264,12 +263,6 @@ async def _note(
 
 def _correlation(request: Request) -> str | None:
     return checked_text("X-Correlation-ID", request.headers.get("x-correlation-id"))
-
-
-def _traceparent(request: Request) -> str | None:
-    # W3C Trace Context §3.2.2.3: one that can't be parsed is ignored.
-    given = request.headers.get("traceparent", "")
-    return given if _TRACEPARENT.fullmatch(given) else None
 
 
 def _seconds(at: datetime | None) -> float | None:

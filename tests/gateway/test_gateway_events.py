@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 from sqlalchemy import select
 
@@ -119,6 +120,44 @@ async def test_an_idempotency_key_makes_a_repeat_the_same_event(house: House) ->
     assert second.json() == first.json()
     assert second.headers["idempotency-replayed"] == "true"
     assert (other.status_code, other.json()["type"]) == (422, "urn:antiphon:problem:idempotency-reuse")
+
+
+def form(name: str, trace: dict[str, str]) -> dict[str, Any]:
+    """What to send for one event in one of the three forms, with a trace."""
+    event = {"id": "e-1", "source": "dispatch", "type": "order.paid.v1", "specversion": "1.0"}
+    if name == "short":
+        return {"json": SHORT, "headers": trace}
+    if name == "binary":
+        return {"json": DATA, "headers": {f"ce-{key}": value for key, value in {**event, **trace}.items()}}
+    body = {**event, **trace, "data": DATA}
+    return {"content": orjson.dumps(body), "headers": {"Content-Type": "application/cloudevents+json"}}
+
+
+@pytest.mark.parametrize("name", ["short", "binary", "structured"])
+async def test_a_repeat_in_another_span_is_the_same_request(house: House, name: str) -> None:
+    """OpenTelemetry clients give each attempt a span of its own; the event keeps that of the first."""
+    traces = [f"00-{'a' * 32}-{span * 16}-01" for span in "bc"]
+    next_event = await listen(house)
+    answers = []
+    async with house.client("publisher") as client:
+        for trace in traces:
+            sent = form(name, {"traceparent": trace})
+            sent["headers"] = {**sent["headers"], "Idempotency-Key": "k-1"}
+            answers.append(await client.post("/events", **sent))
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert answers[1].headers["idempotency-replayed"] == "true"
+    assert (await next_event()).extensions["traceparent"] == traces[0]
+
+
+@pytest.mark.parametrize("name", ["short", "binary", "structured"])
+@pytest.mark.parametrize("trace", ["nonsense", "x" * 300])
+async def test_a_trace_that_can_not_be_read_is_ignored(house: House, name: str, trace: str) -> None:
+    """W3C Trace Context: the request is taken as one without a trace."""
+    next_event = await listen(house)
+    async with house.client("publisher") as client:
+        answer = await client.post("/events", **form(name, {"traceparent": trace, "tracestate": "a=1"}))
+    assert answer.status_code == 202
+    assert not {"traceparent", "tracestate"} & set((await next_event()).extensions)
 
 
 async def test_a_repeat_after_a_failure_publishes_the_same_id(house: House) -> None:
