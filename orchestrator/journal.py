@@ -31,6 +31,7 @@ from orchestrator.records import (
     load_run,
     moved_row,
     new_row,
+    readable_runs,
 )
 from orchestrator.run import Run
 from store import tables
@@ -126,12 +127,12 @@ class Journal:
         return await self._questions.submit(question)
 
     async def busy(self, partition: int) -> list[Run]:
-        """The runs whose work was in the hands of this partition's last owner."""
+        """The runs whose work was in the hands of this partition's last owner; the unreadable are logged."""
         # In the words of the index: a plan that PostgreSQL makes for any value can't use it for this one.
         query = select(tables.runs).where(tables.runs.c.partition == partition, text("busy = 1"))
 
         def read(connection: Connection) -> list[Run]:
-            return [load_run(row._asdict()) for row in connection.execute(query)]
+            return readable_runs(row._asdict() for row in connection.execute(query))
 
         return await self._database.read(read)
 

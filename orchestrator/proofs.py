@@ -11,6 +11,7 @@ from sqlalchemy import Connection, literal, select, tuple_
 
 from contracts.crash import reached
 from orchestrator.doubts import Child, QuietRun
+from orchestrator.records import UNREADABLE, read_state
 from store import tables
 from store.bulk import insert_rows
 from store.database import Database
@@ -131,12 +132,12 @@ def _page(
 def _state(run_id: str, text: str) -> dict[str, Any]:
     """What is read of a run's state; ``odd`` says why it can't be. One such row is no other run's trouble."""
     try:
-        state = orjson.loads(text)
+        state = read_state(text)
         active = {str(node): dict(entry) for node, entry in state.get("active", {}).items()}
         if not all(isinstance(entry["kind"], str) for entry in active.values()):
             raise TypeError("a node at work has no kind")
         return {"active": active, "paused": bool(state.get("paused"))}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except UNREADABLE as error:
         log.error("run_unreadable", run=run_id, error=f"{type(error).__name__}: {error}")
         return {"odd": f"{type(error).__name__}: {error}"[:500]}
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import Any
 
 import orjson
+import structlog
 
 from orchestrator.facts import Fact
 from orchestrator.run import Run
@@ -16,12 +17,20 @@ __all__ = [
     "FACT",
     "MOVED",
     "NEW",
+    "UNREADABLE",
     "changed_row",
     "fact_row",
     "load_run",
     "moved_row",
     "new_row",
+    "read_state",
+    "readable_runs",
 ]
+
+log = structlog.get_logger(__name__)
+
+# What reading a row raises that is not as it is written here: by a newer release, or by a hand.
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)
 
 # The columns of the rows that are made here. Plain tuples: a short run is four of them, and eight facts.
 CHANGED = ("version", "state", "seq", "waiting", "result", "error", "updated_at", "id")
@@ -61,6 +70,7 @@ _STATE = (
     "parent",
 )
 
+_FIELDS = frozenset(_STATE)
 _state_of = attrgetter(*_STATE)
 
 
@@ -127,8 +137,28 @@ def load_run(row: Mapping[str, Any]) -> Run:
         ended_at=row["ended_at"],
         result=orjson.loads(row["result"]) if row["result"] is not None else None,
         error=orjson.loads(row["error"]) if row["error"] is not None else None,
-        **orjson.loads(row["state"]),
+        **read_state(row["state"]),
     )
+
+
+def readable_runs(rows: Iterable[Mapping[str, Any]]) -> list[Run]:
+    """The runs that these rows hold, without those that can't be read: they are no other run's trouble."""
+    runs = []
+    for row in rows:
+        try:
+            runs.append(load_run(row))
+        except UNREADABLE as error:
+            log.error("run_unreadable", run=row["id"], error=f"{type(error).__name__}: {error}")
+    return runs
+
+
+def read_state(text: str) -> dict[str, Any]:
+    """What ``runs.state`` holds. Raises one of ``UNREADABLE``, also where a run has no such fields here."""
+    state: dict[str, Any] = orjson.loads(text)
+    unknown = state.keys() - _FIELDS
+    if unknown:
+        raise TypeError(f"fields that this release does not know: {', '.join(sorted(unknown))}")
+    return state
 
 
 def _json(value: Any) -> str:

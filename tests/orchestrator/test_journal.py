@@ -10,6 +10,7 @@ import orjson
 import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
+from structlog.testing import capture_logs
 
 from bus.port import Message, Outgoing
 from contracts.errors import Fenced
@@ -18,6 +19,7 @@ from orchestrator.decide import begin
 from orchestrator.flow import run_id_of
 from orchestrator.journal import Change, Commit, Journal, Post, Question, _put
 from orchestrator.leases import make_partitions
+from orchestrator.proofs import Proofs
 from orchestrator.run import Run
 from orchestrator.turn import Decision
 from store import tables
@@ -80,6 +82,24 @@ async def test_who_takes_over_finds_the_busy_runs_by_an_index(database: Database
     plans: list[Any] = list(await Journal(explained).busy(0))
     assert len(plans) == 1
     assert "runs_partition_busy" in plans[0], plans
+
+
+async def test_who_takes_over_leaves_out_what_can_t_be_read_and_says_so(
+    database: Database, journal: Journal
+) -> None:
+    """A field of a newer release, and what is no JSON: in the log with their names, and in the proofs."""
+    rows = [row_of(started(key).run) for key in ("k1", "k2", "k3")]
+    newer, torn, good = rows
+    newer["state"] = orjson.dumps(orjson.loads(newer["state"]) | {"mood": "new"}).decode()
+    torn["state"] = torn["state"][:-1]
+    await database.write(lambda connection: insert_rows(connection, tables.runs, rows))
+    with capture_logs() as said:
+        assert [run.id for run in await journal.busy(0)] == [good["id"]]
+    errors = {entry["run"]: entry["error"] for entry in said if entry["log_level"] == "error"}
+    assert set(errors) == {newer["id"], torn["id"]}
+    assert "mood" in errors[newer["id"]]
+    page, _ = await Proofs(database).page(0, after=None, before=float("inf"), most=10)
+    assert {run.id for run in page if run.odd is not None} == set(errors)
 
 
 async def test_an_owner_that_has_lost_its_lease_can_t_commit(database: Database, journal: Journal) -> None:

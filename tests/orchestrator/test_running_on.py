@@ -331,3 +331,27 @@ async def test_a_run_whose_work_was_lost_with_its_owner_starts_that_again(house:
     await house.until(run_id, "completed")
     assert began == [1, 1]
     assert first.owned[number] > 1
+
+
+async def test_a_run_that_a_newer_release_left_unreadable_holds_up_no_other(house: House) -> None:
+    """After a rollback, at work and all: its partition is taken over, and others begin there."""
+    go = asyncio.Event()
+
+    async def slow(ctx: StepContext) -> None:
+        await go.wait()
+
+    made = flow(step(slow))
+    leaver = await house.orchestrate(made)
+    run_id = (await house.start(made, "k1")).run_id
+    await house.until_fact(run_id, "step_scheduled")
+    await leaver.stop(grace=0.0)
+    row = await house.run(run_id)
+    newer = orjson.dumps(orjson.loads(row["state"]) | {"mood": "new"}).decode()
+    change = update(tables.runs).where(tables.runs.c.id == run_id).values(state=newer)
+    await house.database.write(lambda connection: connection.execute(change) and None)
+    go.set()
+    await house.orchestrate(made)
+    others = (Client.run_id(WORKSPACE, "f", f"n{number}") for number in range(1000))
+    number = next(n for n, id in enumerate(others) if partition_of(id, PARTITIONS_MADE) == row["partition"])
+    await house.until((await house.start(made, f"n{number}")).run_id, "completed")
+    assert (await house.run(run_id))["state"] == newer
