@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Container, Coroutine
+from collections.abc import Callable, Coroutine
 from functools import lru_cache, partial
 from typing import Any
 
@@ -59,9 +59,9 @@ class Executor:
         """Return once there is room for more; attempts end by themselves, at the latest by their timeout."""
         await self._room.wait()
 
-    def works_for(self, run_ids: Container[str]) -> bool:
+    def works_for(self, these: Callable[[str], bool]) -> bool:
         """Whether any attempt of these runs is in hand; what only stands in line is not."""
-        return any(key[0] in run_ids for key in self._tasks if key not in self._in_line)
+        return any(these(key[0]) for key in self._tasks if key not in self._in_line)
 
     def stands_in_line(self, run_id: str, node: str) -> bool:
         """Whether a node waits for its turn here."""
@@ -116,6 +116,11 @@ class Executor:
         if task is not None:
             task.cancel()
             self._room.note(len(self._tasks))
+
+    def abandon_all(self, these: Callable[[str], bool]) -> None:
+        """Stop every attempt of these runs, and what of them stands in line."""
+        for run_id, node in [key for key in self._tasks if these(key[0])]:
+            self.abandon(run_id, node)
 
     async def stop(self, grace: float) -> None:
         """Let what is at work end for ``grace`` seconds, then cancel it; nothing more is reported."""

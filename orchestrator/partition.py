@@ -110,16 +110,17 @@ class Partition:
         await self._reconciler.stop()
         if grace > 0:
             # What is at work may end; what would come next is the next owner's to start.
-            await self._inbox.idle(lambda: not self._shop.executor.works_for(self._runs), grace)
+            await self._inbox.idle(lambda: not self._shop.executor.works_for(self._owns), grace)
             await self._give_back()
             await self._relay.stop(grace)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._relay.stop(0.0)
-        for run in self._runs.values():
-            for node in run.active:
-                self._shop.executor.abandon(run.id, node)
+        self._shop.executor.abandon_all(self._owns)  # a run that this one lost from memory is at work too
+
+    def _owns(self, run_id: str) -> bool:
+        return wire.partition_of(run_id, self._shop.partitions) == self.number
 
     async def _give_back(self) -> None:
         """Stop what is still at work, and say so in its run, so that it is not taken for a crash.
