@@ -27,6 +27,7 @@ from orchestrator.happenings import (
 from orchestrator.inbox import Arrival, Inbox
 from orchestrator.instead import instead_of
 from orchestrator.journal import Commit, Knowledge, Question
+from orchestrator.onward import send_on
 from orchestrator.reconciler import Reconciler
 from orchestrator.refusal import refusal
 from orchestrator.relay import Relay
@@ -177,7 +178,8 @@ class Partition:
                     await asyncio.sleep(_RETRY_PAUSE)
                     self._inbox.again(arrivals, published)
 
-    async def _take(self, arrivals: Sequence[Arrival], published: list[int], share: Share) -> None:
+    async def _take(self, arrivals: list[Arrival], published: list[int], share: Share) -> None:
+        """Take a batch; what is put back after StoreError or BusError is what is left of both lists."""
         try:
             await self._turn(arrivals, published, share)
         except (StoreError, BusError):
@@ -188,14 +190,14 @@ class Partition:
             self._inbox.published(published)
             published.clear()  # put back, and not a second time when the store goes away below
             share.leave()
-            for arrival in arrivals:
-                await self._alone(arrival, share)
+            while arrivals:
+                await self._alone(arrivals[0], share)
+                del arrivals[0]
 
     async def _alone(self, arrival: Arrival, share: Share) -> None:
         """Take one arrival by itself; one that can't be taken ends where somebody sees it.
 
-        What was taken before is known by its mark or by its run's state, so the whole batch may be
-        tried again when the store or the bus goes away meanwhile. Raises StoreError and BusError.
+        Raises StoreError and BusError: then it is tried again, and those behind it.
         """
         try:
             await self._turn([arrival], [], share)
@@ -332,9 +334,7 @@ class Partition:
                 shop.executor.stand_in_line(run_id, place, self._inbox.happened)
         forget(self._runs, batch.changes, _MOST_IN_MEMORY)
         if later:
-            reached("orchestrator.partition.later.before")
-            await shop.bus.publish(*later)
-            reached("orchestrator.partition.later.after")
+            await send_on(shop.bus, later, self.number)
 
     async def _wait_for_the_lease(self, share: Share) -> None:
         """Commit nothing while the lease may have ended; a newer owner fences this one for good."""

@@ -18,7 +18,7 @@ __all__ = ["Campaign"]
 # What not every house comes by. NEWER: a flow that the first life's orchestrator does not know. UNFIT: a
 # start that the database does not take. SLOW: a reaction at work when the process is asked to stop.
 # AGED: what has ended leaves for the archive.
-NEWER = ("orchestrator.partition.later.", "gateway.idempotency.accepted.")
+NEWER = ("orchestrator.onward.", "gateway.idempotency.accepted.")
 UNFIT = ("orchestrator.partition.refused.",)
 SLOW = ("reactors.desk.give_back.",)
 AGED = ("store.retention.runs.", "store.retention.shelf.")

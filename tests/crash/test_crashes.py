@@ -52,7 +52,8 @@ EMBEDDED = [point for point in all_points() if not point.startswith(ONLY_SERVERS
 # Where it makes a difference who stores, who carries and who takes over after a real lease.
 BETWEEN = (
     *("orchestrator.correlator.", "orchestrator.executor.", "orchestrator.keeper."),
-    *("orchestrator.partition.", "orchestrator.relay.", "reactors.acks.", "reactors.answering."),
+    *("orchestrator.onward.", "orchestrator.partition.", "orchestrator.relay."),
+    *("reactors.acks.", "reactors.answering."),
     *("reactors.desk.", "reactors.inbox.", "reactors.reacting.", "gateway.routes.events."),
 )
 SHARED = "PYTEST_XDIST_WORKER" in os.environ  # with another worker, whose tests need a processor too

@@ -155,15 +155,20 @@ def test_each_thing_that_is_not_taken_has_something_in_its_place() -> None:
 
 
 class _Tried(Partition):
-    """A partition whose turns end as ``turns`` says; what each one is given to delete is in ``given``."""
+    """A partition whose turns end as ``turns`` says.
+
+    ``given``: what each one is given to delete. ``taken``: the runs of what each one takes.
+    """
 
     def __init__(self, shop: Any, *turns: Exception | None) -> None:
         super().__init__(0, 1, shop)
         self.turns = list(turns)
         self.given: list[list[int]] = []
+        self.taken: list[list[str]] = []
 
     async def _turn(self, arrivals: Any, published: Any, share: Share) -> None:
         self.given.append(list(published))
+        self.taken.append([arrival.run_id for arrival in arrivals])
         error = self.turns.pop(0) if self.turns else None
         if error is not None:
             raise error
@@ -187,6 +192,19 @@ async def test_what_was_published_is_put_back_once() -> None:
             await asyncio.sleep(0.02)
     work.cancel()
     assert tried.given == [[7], [], [7]]
+
+
+async def test_what_was_taken_by_itself_is_not_put_back() -> None:
+    """The store goes away behind it: taken twice, a lost owner would count as two."""
+    tried = _Tried(shop(), ValueError("bad"), None, StoreUnavailable("away"))
+    tried._inbox.happened("a", OwnerChanged())
+    tried._inbox.happened("b", OwnerChanged())
+    work = asyncio.create_task(tried._work())
+    async with asyncio.timeout(10):
+        while len(tried.taken) < 4:
+            await asyncio.sleep(0.02)
+    work.cancel()
+    assert tried.taken == [["a", "b"], ["a"], ["b"], ["b"]]
 
 
 async def test_a_refusal_is_not_committed_while_the_lease_may_have_ended() -> None:

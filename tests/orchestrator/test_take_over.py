@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, cast
 
 from sqlalchemy import update
 
+from bus.port import Bus, Message, Outgoing
+from contracts.errors import BusUnavailable, PublishFailed
+from orchestrator.client import Client
 from orchestrator.context import StepContext
 from orchestrator.nodes import step, wait
+from orchestrator.onward import send_on
+from orchestrator.wire import partition_of
 from store import tables
-from tests.orchestrator.flows import flow
-from tests.orchestrator.running import House, until
+from tests.orchestrator.flows import flow, here
+from tests.orchestrator.running import PARTITIONS_MADE, WORKSPACE, House, until
 
 
 async def test_a_fenced_owner_stops_what_it_has_at_work(house: House) -> None:
@@ -44,3 +50,68 @@ async def test_a_fenced_owner_stops_what_it_has_at_work(house: House) -> None:
     gate.set()
     await house.until(run_id, "completed")
     assert others == [0, 0]
+
+
+class NoDelays:
+    """A bus that takes no delayed message before it has refused some ``times``."""
+
+    def __init__(self, bus: Any, times: int) -> None:
+        self._bus = bus
+        self.left = times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bus, name)
+
+    async def publish(self, *outgoing: Outgoing, **more: Any) -> None:
+        if self.left and any(one.delay for one in outgoing):
+            self.left -= 1
+            raise PublishFailed(dict.fromkeys(range(len(outgoing)), BusUnavailable("no confirm")))
+        await self._bus.publish(*outgoing, **more)
+
+
+async def test_a_bus_that_is_away_for_a_while_parks_no_innocent_step(house: House) -> None:
+    """What came with the take-over can't be sent on, more often than a step may be lost: that is no loss."""
+    began: list[int] = []
+    may_end = asyncio.Event()
+
+    async def long(ctx: StepContext) -> None:
+        began.append(ctx.attempt)
+        await may_end.wait()
+
+    made, newer = flow(step(long)), flow(here("x"), name="newer")
+    first = await house.orchestrate(made)
+    run_id = (await house.start(made, "k1")).run_id
+    await house.until_fact(run_id, "step_scheduled")
+    await first.stop(grace=0.0)  # gives nothing back
+    keys = {Client.run_id(WORKSPACE, "newer", f"n{number}"): f"n{number}" for number in range(1000)}
+    home = partition_of(run_id, PARTITIONS_MADE)
+    key = next(key for id, key in keys.items() if partition_of(id, PARTITIONS_MADE) == home)
+    client = await house.client(newer)
+    await client.start(WORKSPACE, "newer", {"id": key}, start_id="n", wait=0.0)
+    bus = NoDelays(house.bus, times=7)
+    await house.orchestrate(made, bus=bus)
+
+    async def back() -> bool:
+        return not bus.left
+
+    await until(back, lambda: "the bus to have refused enough")
+    may_end.set()
+    await house.until(run_id, "completed")
+    assert (await house.types(run_id)).count("step_scheduled") == len(began) == 2
+
+
+async def test_only_what_the_bus_did_not_take_is_sent_on_again() -> None:
+    """The rest was confirmed."""
+    sent: list[list[str]] = []
+
+    class Choosy:
+        async def publish(self, *outgoing: Outgoing) -> None:
+            sent.append([one.message.id for one in outgoing])
+            if len(sent) == 1:
+                raise PublishFailed({2: BusUnavailable("no confirm"), 0: BusUnavailable("no confirm")})
+            if len(sent) == 2:
+                raise BusUnavailable("gone")
+
+    posts = [Outgoing(Message(f"m{number}", b""), "q") for number in range(3)]
+    await send_on(cast("Bus", Choosy()), posts, 0)
+    assert sent == [["m0", "m1", "m2"], ["m0", "m2"], ["m0", "m2"]]
