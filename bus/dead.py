@@ -6,13 +6,22 @@ from dataclasses import replace
 
 from bus.port import Delivery, Message, Outgoing
 
-__all__ = ["DEAD_DELIVERIES", "DEAD_EXCHANGE", "DEAD_QUEUE", "DEAD_ROUTING_KEY", "dead_copy", "dead_name"]
+__all__ = [
+    "DEAD_DELIVERIES",
+    "DEAD_EXCHANGE",
+    "DEAD_HEADERS",
+    "DEAD_QUEUE",
+    "DEAD_ROUTING_KEY",
+    "dead_copy",
+    "dead_name",
+]
 
 # Headers of a dead message: where it was refused, how it had come there, how often it was delivered.
 DEAD_QUEUE = "x-antiphon-queue"
 DEAD_EXCHANGE = "x-antiphon-exchange"
 DEAD_ROUTING_KEY = "x-antiphon-routing-key"
 DEAD_DELIVERIES = "x-antiphon-deliveries"
+DEAD_HEADERS = frozenset({DEAD_QUEUE, DEAD_EXCHANGE, DEAD_ROUTING_KEY, DEAD_DELIVERIES})
 
 
 def dead_name(queue: str) -> str:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import structlog
 
-from bus.dead import DEAD_DELIVERIES, DEAD_EXCHANGE, DEAD_QUEUE, DEAD_ROUTING_KEY
+from bus.dead import DEAD_EXCHANGE, DEAD_HEADERS, DEAD_QUEUE, DEAD_ROUTING_KEY
 from bus.port import Bus, Delivery, Message, Outgoing, Queue, QueueStats, Subscription
 from bus.routing import misrouted
 from bus.signer import Signer
@@ -35,8 +35,6 @@ __all__ = ["Mode", "SignedBus", "Signing"]
 log = structlog.get_logger(__name__)
 
 Mode = Literal["permissive", "strict"]
-
-_DEAD = {DEAD_QUEUE, DEAD_EXCHANGE, DEAD_ROUTING_KEY, DEAD_DELIVERIES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +159,7 @@ class SignedBus:
 
 def _before_its_end(headers: Mapping[str, str | int]) -> tuple[dict[str, str | int], str, str]:
     """Headers and way of a message before it was moved to its dead queue, where nobody signs."""
-    before = {name: value for name, value in headers.items() if name not in _DEAD}
+    before = {name: value for name, value in headers.items() if name not in DEAD_HEADERS}
     return before, str(headers.get(DEAD_EXCHANGE, "")), str(headers.get(DEAD_ROUTING_KEY, ""))
 
 

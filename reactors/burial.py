@@ -1,7 +1,8 @@
-"""What the broker itself gave up: brought from the dead queue into quarantine, where it can be seen."""
+"""What was given up, by the broker or here: brought from the dead queue into quarantine, to be seen."""
 
 from __future__ import annotations
 
+from bus.dead import DEAD_QUEUE
 from bus.port import Delivery
 from contracts.errors import StoreUnavailable
 from reactors.desk import Means
@@ -9,6 +10,9 @@ from reactors.intake import Accepted, Refused
 from reactors.patience import patiently
 
 __all__ = ["BurialDesk"]
+
+_BY_BROKER = "the broker gave it up: delivered again and again, and never settled"
+_BY_CONSUMER = "its consumer gave it up: handling it raised again and again; the log says what"
 
 
 class BurialDesk:
@@ -21,12 +25,7 @@ class BurialDesk:
 
     async def process(self, delivery: Delivery) -> None:
         """Keep one; it may be acked when this returns."""
-        admitted = self._means.intake.admit(delivery, self._types)
-        detail = "the broker gave it up: delivered again and again, and never settled"
-        if isinstance(admitted, Accepted):
-            refused = Refused("undeliverable", detail, admitted.event)
-        else:
-            refused = Refused("undeliverable", f"{detail}; {admitted.detail}", admitted.event)
+        refused = self._refused(delivery)
         again = delivery.deliveries > 0
         await patiently(
             lambda: self._means.quarantine.put(self._queue, delivery.message, refused, redelivered=again),
@@ -34,3 +33,13 @@ class BurialDesk:
             what="quarantine",
             rng=self._means.rng,
         )
+
+    def _refused(self, delivery: Delivery) -> Refused:
+        detail = _BY_CONSUMER if DEAD_QUEUE in delivery.message.headers else _BY_BROKER
+        try:
+            admitted = self._means.intake.admit(delivery, self._types)
+        except Exception as error:  # that may be why it is here
+            return Refused("undeliverable", f"{detail}; reading it raised {type(error).__name__}: {error}")
+        if isinstance(admitted, Accepted):
+            return Refused("undeliverable", detail, admitted.event)
+        return Refused("undeliverable", f"{detail}; {admitted.detail}", admitted.event)

@@ -14,13 +14,15 @@ from reactors.acks import Acks
 __all__ = ["Consumer"]
 
 AGAIN = 1.0  # seconds until a consumer that failed is started again, or a message is given back
+MOST_GIVEN_BACK = 5  # times that one message is given back here; it is given up when it raises again
 
 
 class Consumer:
     """Receives from one queue and has at most ``concurrency`` messages processed at once.
 
     ``process`` brings a message to its end; what it raises is a bug: logged, and the message given
-    back. Nothing is acked before it returned. Whatever goes wrong, the consumer goes on until stopped.
+    back, at last to the queue's dead queue: no broker counts what a consumer keeps in its hands. Nothing is
+    acked before it returned. Whatever goes wrong, the consumer goes on until stopped.
     """
 
     def __init__(
@@ -39,6 +41,10 @@ class Consumer:
         self._prefetch = prefetch
         self._slots = asyncio.Semaphore(concurrency)
         self._tasks: set[asyncio.Task[None]] = set()
+        # By message id: how often it raised. Those in hand are no more than the prefetch; with room for
+        # others, which have gone to another consumer meanwhile.
+        self._raised: dict[str, int] = {}
+        self._most_counted = 2 * prefetch
         self._loop: asyncio.Task[None] | None = None
         self._subscription: Subscription | None = None
         self._acks: Acks | None = None
@@ -106,13 +112,36 @@ class Consumer:
             try:
                 await self._process(delivery)
             except Exception:
-                self._log.exception(
-                    "message not brought to an end; given back", message_id=delivery.message.id
-                )
-                await asyncio.sleep(AGAIN)
-                await self._release(delivery, subscription)
+                gives_up = self._count(delivery.message.id) > MOST_GIVEN_BACK
+                end = "given up, to the dead queue" if gives_up else "given back"
+                self._log.exception(f"message not brought to an end; {end}", message_id=delivery.message.id)
             else:
+                if self._raised:
+                    self._raised.pop(delivery.message.id, None)
                 acks.add(delivery)
+                return
+        # Without a slot: what waits here keeps no other message waiting.
+        if gives_up:
+            await self._reject(delivery, subscription)
+        else:
+            await asyncio.sleep(AGAIN)
+            await self._release(delivery, subscription)
+
+    def _count(self, id: str) -> int:
+        """How often this message has raised now. Who raised longest ago is forgotten first."""
+        times = self._raised.pop(id, 0) + 1
+        self._raised[id] = times
+        if len(self._raised) > self._most_counted:
+            del self._raised[next(iter(self._raised))]
+        return times
+
+    async def _reject(self, delivery: Delivery, subscription: Subscription) -> None:
+        # Where the dead queue can't be had it comes back at once, and then waits as it did at first.
+        self._raised.pop(delivery.message.id, None)
+        try:
+            await subscription.reject([delivery])
+        except BusError as error:
+            self._log.info("not given up; the broker delivers it again", error=str(error))
 
     async def _release(self, delivery: Delivery, subscription: Subscription) -> None:
         try:
