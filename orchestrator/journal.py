@@ -15,12 +15,12 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Row, select, text
 
-from bus.port import Message, Outgoing
 from contracts.crash import reached
 from contracts.errors import Fenced
 from contracts.record import record
 from orchestrator.facts import Fact
 from orchestrator.happenings import EventArrived
+from orchestrator.outbox import Destination, Post, outbox_row, read_behind, read_left
 from orchestrator.records import (
     CHANGED,
     FACT,
@@ -43,14 +43,6 @@ from store.shortcut import Shortcut, Single
 __all__ = ["Change", "Commit", "Journal", "Knowledge", "Post", "Question"]
 
 _Found = Mapping[str, Any]  # a row
-
-
-@dataclass(frozen=True, slots=True)
-class Post:
-    """A message in the outbox. Positions grow within a partition, across owners too."""
-
-    position: int
-    outgoing: Outgoing
 
 
 @dataclass(slots=True)
@@ -137,17 +129,12 @@ class Journal:
         return await self._database.read(read)
 
     async def outbox(self, partition: int) -> list[Post]:
-        """What was committed and is not known to be published, oldest first."""
-        query = (
-            select(tables.outbox)
-            .where(tables.outbox.c.partition == partition)
-            .order_by(tables.outbox.c.position)
-        )
+        """What was committed and is not known to be published, oldest first; see ``read_left``."""
+        return await self._database.read(read_left(partition))
 
-        def read(connection: Connection) -> list[Post]:
-            return [_post(row) for row in connection.execute(query).mappings()]
-
-        return await self._database.read(read)
+    async def outbox_behind(self, partition: int, to: Destination, after: int) -> list[Post]:
+        """What goes to one destination and comes behind position ``after``; see ``read_behind``."""
+        return await self._database.read(read_behind(partition, to, after))
 
     async def timers(self, partition: int, until: float, most: int = 10_000) -> list[tuple[str, str, float]]:
         """(run, name, due) of the timers that are due by then, soonest first."""
@@ -246,7 +233,7 @@ def _put(together: Together, commits: list[Commit]) -> None:
     together.insert(tables.events, [row for c in changes for row in c.events], on_conflict="ignore")
     taken = [(c.run.id, message_id) for c in changes for message_id in c.taken]
     together.delete(tables.early_events, taken)
-    together.insert(tables.outbox, [_row(c.run.partition, post) for c in changes for post in c.posts])
+    together.insert(tables.outbox, [outbox_row(c.run.partition, post) for c in changes for post in c.posts])
     # What is deleted was inserted by an earlier commit: it has been published since.
     published = [(commit.partition, position) for commit in commits for position in commit.published]
     together.delete(tables.outbox, published)
@@ -312,23 +299,3 @@ def _knowledge(questions: list[Question], *found: Sequence[_Found]) -> list[Know
         )
         for question in questions
     ]
-
-
-def _row(partition: int, post: Post) -> dict[str, Any]:
-    outgoing = post.outgoing
-    return {
-        "partition": partition,
-        "position": post.position,
-        "message_id": outgoing.message.id,
-        "exchange": outgoing.exchange,
-        "routing_key": outgoing.routing_key,
-        "content_type": outgoing.message.content_type,
-        "headers": orjson.dumps(dict(outgoing.message.headers)).decode(),
-        "body": outgoing.message.body,
-    }
-
-
-def _post(row: Any) -> Post:
-    headers = orjson.loads(row["headers"])
-    message = Message(row["message_id"], bytes(row["body"]), row["content_type"], headers)
-    return Post(row["position"], Outgoing(message, row["routing_key"], row["exchange"]))

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections import OrderedDict
 from collections.abc import Sequence
+from operator import attrgetter
 
 import structlog
 
@@ -56,7 +57,7 @@ class Partition:
         self._shop = shop
         self._runs: OrderedDict[str, Run] = OrderedDict()
         self._inbox = Inbox()
-        self._relay = Relay(shop.bus, shop.journal, self._inbox.published)
+        self._relay = Relay(shop.bus, shop.journal, number, self._inbox.published)
         self._timers = Timers(shop.journal, number, clock=shop.clock, fire=self._fire)
         self._reconciler = Reconciler(
             shop.proofs,
@@ -87,7 +88,7 @@ class Partition:
         left = await shop.journal.outbox(self.number)
         if left:
             self._positions = itertools.count(max(self.epoch << 32, left[-1].position + 1))
-        self._relay.put(left)
+        self._relay.resume(left)
         self._relay.start()
         for run in await shop.journal.busy(self.number):
             self._runs[run.id] = run
@@ -316,8 +317,9 @@ class Partition:
         """All of this is after the commit; a crash from here on repeats it, and repeats are harmless."""
         shop = self._shop
         changes = batch.changes.values()
+        posts = [post for change in changes for post in change.posts]
+        self._relay.put(sorted(posts, key=attrgetter("position")))
         for change in changes:
-            self._relay.put(change.posts)
             for name, due_at in change.timers.items():
                 if due_at is not None:
                     self._timers.add(change.run.id, name, due_at)

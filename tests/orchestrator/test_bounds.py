@@ -75,7 +75,7 @@ async def test_an_outbox_that_the_broker_does_not_take() -> None:
     def settled(positions: Sequence[int]) -> None:
         done.extend(positions)
 
-    relay = Relay(cast("Bus", Broker()), cast("Journal", None), settled)
+    relay = Relay(cast("Bus", Broker()), cast("Journal", None), 0, settled)
     relay.put([Post(n, Outgoing(Message(f"m{n}", b""), "q")) for n in range(5_000)])
     relay.start()
     room = asyncio.create_task(relay.room())

@@ -14,9 +14,10 @@ from contracts.errors import ConfigurationError, Fenced
 from orchestrator import growth, leases, partition
 from orchestrator.flow import Flow, run_id_of
 from orchestrator.growth import Growth, grow
-from orchestrator.journal import Commit, Journal, Post, _row
+from orchestrator.journal import Commit, Journal, Post
 from orchestrator.leases import Round, keep_leases, make_partitions
 from orchestrator.nodes import call, emit, sleep, step, wait
+from orchestrator.outbox import outbox_row
 from orchestrator.wire import partition_of, partition_queue, request, start
 from reactors.service import CommandContext, Service
 from store import tables
@@ -130,7 +131,7 @@ async def test_what_was_left_in_an_outbox_is_published_by_the_partition_of_befor
     await house.stop_first()
     run_id = next(id for id in KEYS if partition_of(id, PARTITIONS_MADE) != partition_of(id, MORE))
     old = partition_of(run_id, PARTITIONS_MADE)
-    left = _row(old, Post(5, start(asked(made, run_id=run_id, partition=old), 1.0)))
+    left = outbox_row(old, Post(5, start(asked(made, run_id=run_id, partition=old), 1.0)))
     await house.database.write(lambda connection: insert_rows(connection, tables.outbox, [left]))
     await grown(house.database, MORE)
     await house.orchestrate(made, partitions=MORE)
