@@ -1,4 +1,4 @@
-"""What a service refused once is asked again when somebody lets the run go on."""
+"""Somebody lets a stuck run go on: what a service refused is asked again, and nothing is done twice."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import orjson
 
 from bus.envelope import message_of
 from contracts.envelope import Event
-from contracts.errors import Terminal
+from contracts.errors import ContractViolation, Terminal, Violation
 from orchestrator.context import StepContext
-from orchestrator.nodes import Node, step
-from orchestrator.wire import command_id
+from orchestrator.nodes import Node, emit, step
+from orchestrator.wire import command_id, partition_of, partition_queue
 from reactors.claims import Claim, Claimed, Key, Settled
 from reactors.inbox import Inbox
 from reactors.letter import Letter
 from reactors.service import CommandContext, Service
 from store import tables
 from tests.orchestrator.flows import flow, here, remote, remote_undoable
-from tests.orchestrator.running import WORKSPACE, House, until
+from tests.orchestrator.running import PARTITIONS_MADE, WORKSPACE, House, until
 
 
 class Bank:
@@ -103,3 +103,35 @@ async def test_what_was_done_or_barred_is_not_done_when_it_is_asked_again(house:
             )
         )
         assert await inbox.claim(claim) == Settled("done", text)
+
+
+async def test_two_who_let_a_stuck_run_go_on_don_t_run_it_twice(house: House) -> None:
+    """The first one's request ends the run, and the second's comes after that."""
+    charged: list[str] = []
+
+    async def charge(ctx: StepContext) -> None:
+        charged.append(ctx.run_id)
+
+    def check(type: str, data: object) -> None:
+        if type == "x.said.v1":
+            raise ContractViolation(type, [Violation("/id", "a number", "k1")])
+
+    made = flow(step(charge, pivot=True), emit("x.said.v1", {"id": "$.input.id"}))
+    await house.orchestrate(made, check=check)
+    client = await house.client(made)
+    run_id = (await house.start(made, "k1")).run_id
+    await house.until(run_id, "stuck")
+    await house.stop_first()
+    for who in ("ann", "bob"):
+        assert await client.retry(WORKSPACE, run_id, reason="mended", actor=who) == run_id
+    await house.orchestrate(made)
+    await house.until(run_id, "completed")
+    queue = partition_queue(partition_of(run_id, PARTITIONS_MADE)).name
+
+    async def both_are_taken() -> bool:
+        stats = await house.bus.stats(queue)
+        return not stats.ready and not stats.unsettled
+
+    await until(both_are_taken, lambda: "both requests")
+    assert charged == [run_id]
+    assert (await house.types(run_id))[-1] == "run_completed"

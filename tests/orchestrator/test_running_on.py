@@ -9,18 +9,18 @@ import orjson
 import pytest
 from sqlalchemy import update
 
-from contracts.errors import ContractViolation, Retryable, RunEnded, Terminal, Violation
+from contracts.errors import Retryable, RunEnded, Terminal
 from contracts.retry import Retry
 from orchestrator.client import Client
 from orchestrator.context import StepContext
-from orchestrator.nodes import call, emit, parallel, step, wait
+from orchestrator.nodes import call, parallel, step, wait
 from orchestrator.wire import partition_of, partition_queue, request, start
 from reactors.service import CommandContext, Service
 from store import tables
 from store.shelves import drop_runs
 from tests.orchestrator.flows import flow, here
 from tests.orchestrator.pretending import asked
-from tests.orchestrator.running import PARTITIONS_MADE, WORKSPACE, House, until
+from tests.orchestrator.running import PARTITIONS_MADE, WORKSPACE, House
 
 SOON = Retry(attempts=3, first=0.02, factor=1, jitter=0)
 
@@ -63,38 +63,6 @@ async def test_a_stuck_run_goes_on_and_an_ended_one_is_made_again(house: House) 
     assert after[: len(before)] == before
     assert [fact["type"] for fact in after[len(before) :]] == ["rerun_started"]
     assert len(await house.rows(tables.runs)) == 2
-
-
-async def test_two_who_let_a_stuck_run_go_on_don_t_run_it_twice(house: House) -> None:
-    """The first one's request ends the run, and the second's comes after that."""
-    charged: list[str] = []
-
-    async def charge(ctx: StepContext) -> None:
-        charged.append(ctx.run_id)
-
-    def check(type: str, data: object) -> None:
-        if type == "x.said.v1":
-            raise ContractViolation(type, [Violation("/id", "a number", "k1")])
-
-    made = flow(step(charge, pivot=True), emit("x.said.v1", {"id": "$.input.id"}))
-    await house.orchestrate(made, check=check)
-    client = await house.client(made)
-    run_id = (await house.start(made, "k1")).run_id
-    await house.until(run_id, "stuck")
-    await house.stop_first()
-    for who in ("ann", "bob"):
-        assert await client.retry(WORKSPACE, run_id, reason="mended", actor=who) == run_id
-    await house.orchestrate(made)
-    await house.until(run_id, "completed")
-    queue = partition_queue(partition_of(run_id, PARTITIONS_MADE)).name
-
-    async def both_are_taken() -> bool:
-        stats = await house.bus.stats(queue)
-        return not stats.ready and not stats.unsettled
-
-    await until(both_are_taken, lambda: "both requests")
-    assert charged == [run_id]
-    assert (await house.types(run_id))[-1] == "run_completed"
 
 
 @pytest.mark.parametrize("when", ["before it fails", "while it is undone", "when it has ended"])
