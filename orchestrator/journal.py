@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, select, text
+from sqlalchemy import Connection, Row, literal, select, text, tuple_
 
 from contracts.crash import reached
 from contracts.errors import Fenced
@@ -40,7 +40,10 @@ from store.database import Database
 from store.quarantine import hold
 from store.shortcut import Shortcut, Single
 
-__all__ = ["Change", "Commit", "Journal", "Knowledge", "Post", "Question"]
+__all__ = ["FIRST_TIMER", "Change", "Commit", "Journal", "Knowledge", "Post", "Question", "TimerKey"]
+
+TimerKey = tuple[float, str, str]  # when it is due, its run and its name
+FIRST_TIMER: TimerKey = (0.0, "", "")
 
 _Found = Mapping[str, Any]  # a row
 
@@ -136,17 +139,22 @@ class Journal:
         """What goes to one destination and comes behind position ``after``; see ``read_behind``."""
         return await self._database.read(read_behind(partition, to, after))
 
-    async def timers(self, partition: int, until: float, most: int = 10_000) -> list[tuple[str, str, float]]:
-        """(run, name, due) of the timers that are due by then, soonest first."""
+    async def timers(
+        self, partition: int, until: float, after: TimerKey = FIRST_TIMER, most: int = 10_000
+    ) -> list[TimerKey]:
+        """Timers that are due by then, soonest first, from behind ``after``."""
         columns = tables.timers.c
+        key = (columns.due_at, columns.run_id, columns.name)
         query = (
-            select(columns.run_id, columns.name, columns.due_at)
-            .where(columns.partition == partition, columns.due_at <= until)
-            .order_by(columns.due_at)
+            select(*key)
+            # The first is for the index, which has no more than when they are due.
+            .where(columns.partition == partition, columns.due_at >= after[0], columns.due_at <= until)
+            .where(tuple_(*key) > tuple_(*map(literal, after)))
+            .order_by(*key)
             .limit(most)
         )
 
-        def read(connection: Connection) -> list[tuple[str, str, float]]:
+        def read(connection: Connection) -> list[TimerKey]:
             return [(row[0], row[1], row[2]) for row in connection.execute(query)]
 
         return await self._database.read(read)

@@ -10,7 +10,7 @@ import structlog
 
 from contracts.crash import reached
 from contracts.errors import StoreError
-from orchestrator.journal import Journal
+from orchestrator.journal import FIRST_TIMER, Journal, TimerKey
 
 __all__ = ["Timers"]
 
@@ -18,6 +18,8 @@ log = structlog.get_logger(__name__)
 
 _HORIZON = 10.0
 _RELOAD = 5.0
+_PAGE = 10_000
+_NEXT_ROUND = 60.0  # seconds; whatever is overdue for longer than a moment was fired, and not cleared
 
 
 class Timers:
@@ -26,6 +28,10 @@ class Timers:
     One may fire twice (it was moved, or loaded again) or after it was cleared: the run's state says
     whether it matters. It fires again and again, each time it is loaded, until a commit clears it, so
     that a timer whose batch failed is not lost.
+
+    Two pages are read each time: of what comes due, from where the last such page ended, and of what is
+    overdue. Any number can be that for good (of a version that is not here, say); they hide nothing that
+    comes due, and the round through them begins again only some time after its end.
     """
 
     def __init__(
@@ -65,18 +71,29 @@ class Timers:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _load(self) -> None:
+        began = self._clock()
+        coming: TimerKey = (began, "", "")
+        overdue, round_at = FIRST_TIMER, began
         while True:
             try:
-                due = await self._journal.timers(self._partition, self._clock() + _HORIZON)
+                now = self._clock()
+                coming, _ = await self._page(coming, now + _HORIZON)
+                if now >= round_at:
+                    overdue, more = await self._page(overdue, now)
+                    if not more:
+                        overdue, round_at = FIRST_TIMER, now + _NEXT_ROUND
             except StoreError as error:
                 log.warning("timers_not_loaded", partition=self._partition, error=str(error))
-                due = []
             except Exception:  # the loop must go on, or no timer of the partition would be due any more
                 log.exception("timers_failed", partition=self._partition)
-                due = []
-            for run_id, name, due_at in due:
-                self.add(run_id, name, due_at)
             await asyncio.sleep(_RELOAD)
+
+    async def _page(self, after: TimerKey, until: float) -> tuple[TimerKey, bool]:
+        """Load what is due by then from behind ``after``. The last of it, and whether there may be more."""
+        due = await self._journal.timers(self._partition, until, after, _PAGE)
+        for due_at, run_id, name in due:
+            self.add(run_id, name, due_at)
+        return (due[-1] if due else after), len(due) == _PAGE
 
     async def _run(self) -> None:
         while True:

@@ -68,7 +68,7 @@ async def test_what_is_committed_is_read_back_as_it_was(database: Database, jour
     }
     assert await count(database, tables.history) == len(decision.facts)
     assert await journal.outbox(0) == posts
-    assert await journal.timers(0, 99.0) == [(decision.run.id, "quote", 12.5)]
+    assert await journal.timers(0, 99.0) == [(12.5, decision.run.id, "quote")]
     assert await journal.timers(0, 12.0) == []
     assert [run.id for run in await journal.busy(0)] == [decision.run.id]
 
@@ -208,7 +208,24 @@ async def test_a_timer_that_is_moved_fires_at_its_new_time(journal: Journal) -> 
     commit.changes[0].timers = {"a": 10.0, "b": 20.0}
     await journal.commit(commit)
     await journal.commit(Commit(0, EPOCH, "c2", [Change(decision.run, timers={"a": 30.0, "b": None})]))
-    assert await journal.timers(0, 99.0) == [(decision.run.id, "a", 30.0)]
+    assert await journal.timers(0, 99.0) == [(30.0, decision.run.id, "a")]
+
+
+async def test_timers_are_read_page_by_page(database: Database, journal: Journal) -> None:
+    """By an index, each once, also where many are due at the same moment."""
+    due = sorted((float(n // 700), f"r{n % 50}", f"t{n}") for n in range(2_000))
+    rows = [{"run_id": run, "name": name, "partition": 0, "due_at": at} for at, run, name in due]
+    await database.write(lambda connection: insert_rows(connection, tables.timers, rows))
+    await database.write(lambda connection: connection.exec_driver_sql("ANALYZE") and None)
+    pages = [await journal.timers(0, 1.0, most=300)]
+    while pages[-1]:
+        pages.append(await journal.timers(0, 1.0, pages[-1][-1], most=300))
+    found = [timer for page in pages for timer in page]
+    assert sorted(found) == [timer for timer in due if timer[0] <= 1.0]
+    assert len(found) == 1_400
+    explained: Any = Explained(database, "timers")
+    plans: list[Any] = list(await Journal(explained).timers(0, 2.0, (2.0, "", ""), most=300))
+    assert "timers_partition_due" in plans[0], plans
 
 
 async def test_what_the_broker_has_confirmed_leaves_the_outbox(journal: Journal) -> None:
