@@ -85,8 +85,8 @@ _BODY: dict[str, Any] = {
     responses=answers(
         {202: (EventAccepted, "The broker has it on disk")},
         ("malformed-json", "too-deep", "malformed-event", "workspace-mismatch", "too-large"),
-        ("unsupported-media-type", "unknown-contract", "contract-violation", "idempotency-reuse"),
-        ("bus-unavailable",),
+        ("unsupported-media-type", "unknown-contract", "contract-violation", "invalid-parameter"),
+        ("idempotency-reuse", "bus-unavailable"),
     ),
     openapi_extra=_BODY,
 )

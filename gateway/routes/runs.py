@@ -48,7 +48,7 @@ _NOT_STARTED = "accepted, not started yet"
         },
         ("malformed-json", "too-deep", "bad-request", "unknown-flow", "start-conflict", "run-purged"),
         ("too-large",),
-        ("unsupported-media-type", "contract-violation", "idempotency-reuse"),
+        ("unsupported-media-type", "contract-violation", "invalid-parameter", "idempotency-reuse"),
     ),
     openapi_extra={
         **json_body("The flow's input, as its contract says"),

@@ -32,6 +32,7 @@ REFUSED: dict[str, tuple[str, str, dict[str, str], bytes, str]] = {
     "too large": ("POST", START, JSON, LARGE, "too-large"),
     "a list": ("POST", START, JSON, b"[]", "contract-violation"),
     "nothing of it": ("POST", START, JSON, b"{}", "contract-violation"),
+    "a number beyond": ("POST", START, JSON, b'{"order_id": "o", "amount": %d}' % 2**64, "invalid-parameter"),
     "a wrong type": ("POST", START, JSON, b'{"order_id": 7, "amount": 1}', "contract-violation"),
     "an unknown field": (
         "POST",
@@ -201,6 +202,30 @@ async def test_a_violation_says_where_what_was_expected_and_what_came(house: Hou
     assert answer.json()["contract"] == "order.placed.v1"
     assert errors["/amount"]["got"] == "0"
     assert set(errors["/amount"]) == {"pointer", "expected", "got"}
+
+
+@pytest.mark.parametrize(
+    ("body", "altered"),
+    [
+        (b"%d" % 2**64, [""]),
+        (b"%d" % (-(2**63) - 1), [""]),
+        (
+            b'{"a/b": [0, 18446744073709551616, {"c": -10000000000000000000}], "d": true}',
+            ["/a~1b/1", "/a~1b/2/c"],
+        ),
+        (b"[%d, %d]" % (2**64 - 1, -(2**63)), []),
+        (b'["12345678901234567890123", 0.12345678901234567890123, 12345678901234567890123e-3]', []),
+    ],
+)
+async def test_a_whole_number_is_kept_or_refused_and_never_rounded(
+    working_house: House, body: bytes, altered: list[str]
+) -> None:
+    """Beyond what 64 bits hold a number would become a float, and two different bodies the same request."""
+    async with working_house.client() as client:
+        run = (await client.post("/flows/approval/runs", json={"order_id": "o-1", "amount": 1})).json()
+        answer = await client.post(f"{run['links']['self']}/signals/other", content=body, headers=JSON)
+    assert answer.status_code == (422 if altered else 202)
+    assert [error["pointer"] for error in answer.json().get("errors", ())] == altered
 
 
 async def test_a_place_in_broken_json_is_told(house: House) -> None:
