@@ -9,7 +9,15 @@ from types import MappingProxyType
 from bus.port import COMMANDS, DIRECT, EVENTS, PARTITIONS, Binding, Outgoing, Queue
 from contracts.errors import ConfigurationError
 
-__all__ = ["EXCHANGES", "LONGEST_DELAY", "check_outgoing", "check_queue", "matches", "misrouted"]
+__all__ = [
+    "EXCHANGES",
+    "LONGEST_DELAY",
+    "LONGEST_NAME",
+    "check_outgoing",
+    "check_queue",
+    "matches",
+    "misrouted",
+]
 
 # Every exchange that start() declares, and its AMQP type. DIRECT is the broker's own.
 EXCHANGES: Mapping[str, str] = MappingProxyType({EVENTS: "topic", COMMANDS: "direct", PARTITIONS: "direct"})
@@ -18,7 +26,7 @@ LONGEST_DELAY = 30 * 24 * 3600.0  # seconds; a broker can't count beyond 49 days
 
 PLATFORM = "antiphon."  # what types of the platform's own messages begin with
 
-_LONGEST_NAME = 255  # bytes; AMQP 0-9-1 section 4.2.5.3: a short string
+LONGEST_NAME = 255  # bytes; AMQP 0-9-1 section 4.2.5.3: a short string
 
 
 def matches(binding: Binding, routing_key: str) -> bool:
@@ -95,5 +103,5 @@ def check_queue(queue: Queue) -> None:
 
 
 def _short(text: str, what: str) -> None:
-    if len(text) > _LONGEST_NAME or not (text.isascii() or len(text.encode()) <= _LONGEST_NAME):
-        raise ConfigurationError(f"{what} {text[:40]!r}... is longer than {_LONGEST_NAME} bytes")
+    if len(text) > LONGEST_NAME or not (text.isascii() or len(text.encode()) <= LONGEST_NAME):
+        raise ConfigurationError(f"{what} {text[:40]!r}... is longer than {LONGEST_NAME} bytes")

@@ -84,7 +84,10 @@ class AntiphonError(Exception):
 
 
 class Retryable(AntiphonError):
-    """Raised when trying again later may help. ``retry_after`` is in seconds."""
+    """Raised when trying again later may help.
+
+    ``retry_after`` is in seconds; a reactor is tried again after 30 days at the latest.
+    """
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)

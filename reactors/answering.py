@@ -8,6 +8,7 @@ import structlog
 from pydantic import BaseModel
 
 from bus.port import Delivery, Message, Outgoing
+from bus.routing import LONGEST_NAME
 from contracts.crash import reached
 from contracts.envelope import Event, derive_id
 from contracts.errors import BusError, ContractError, PublishFailed, Unroutable
@@ -25,6 +26,8 @@ from reactors.tombstones import undone_by, unfit
 
 __all__ = ["ServiceDesk"]
 
+_MOST_DIGITS = 9  # of an attempt's number
+
 
 class ServiceDesk(Desk):
     """Does each command once it is claimed, keeps what is definite, and answers.
@@ -39,11 +42,7 @@ class ServiceDesk(Desk):
         self._service = service
 
     def object_to(self, event: Event) -> Refused | None:
-        if not event.extensions.get("replyto"):
-            return Refused(
-                "malformed", "a command must say in the extension 'replyto' where to answer", event
-            )
-        objection = unfit(event)
+        objection = _unanswerable(event) or unfit(event)
         return Refused("malformed", objection, event) if objection else None
 
     def undoes(self, event: Event) -> Undone | None:
@@ -84,7 +83,7 @@ class ServiceDesk(Desk):
     async def refuse(self, delivery: Delivery, refused: Refused) -> None:
         await super().refuse(delivery, refused)
         # Whoever waits for the answer learns at once that none will come.
-        if refused.event is not None and refused.event.extensions.get("replyto"):
+        if refused.event is not None and _unanswerable(refused.event) is None:
             reply = Reply.refused(refused.reason, refused.detail)
             await self._answer(refused.event, reply, delivery.message)
 
@@ -153,6 +152,18 @@ class ServiceDesk(Desk):
                 return False
             raise
         return True
+
+
+def _unanswerable(event: Event) -> str | None:
+    """Why no reply could say what the command is answered for, or reach anybody; None when one can."""
+    replyto = event.extensions.get("replyto")
+    if not replyto:
+        return "a command must say in the extension 'replyto' where to answer"
+    if not replyto.isprintable() or len(replyto.encode()) > LONGEST_NAME:
+        return f"attribute 'replyto' is no text of 1 to {LONGEST_NAME} bytes that can be printed"
+    if len(event.extensions.get("attempt", "")) > _MOST_DIGITS:
+        return f"attribute 'attempt' is no number of at most {_MOST_DIGITS} digits"
+    return None
 
 
 def _attempt(event: Event) -> int:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from contracts.envelope import Event, derive_id
-from contracts.errors import ConfigurationError
+from contracts.errors import ConfigurationError, MalformedMessage
 from contracts.registry import Registry
 
 __all__ = ["ReactionContext", "Work"]
@@ -62,8 +62,9 @@ class ReactionContext:
 
         The id follows from the reactor, the event handled and the number of the emit, so that
         another attempt emits the same ids in the same order and consumers stop the repeats.
-        ``data`` is JSON or a pydantic model. Raises UnknownContract and ContractViolation, and
-        ConfigurationError when the reactor declares ``emits`` and this type is not among them.
+        ``data`` is JSON or a pydantic model. Raises UnknownContract and ContractViolation, MalformedMessage
+        for a ``subject`` that is no text, and ConfigurationError when the reactor declares ``emits`` and this
+        type is not among them.
         """
         self._check_open("emit")
         if self._emits is not None and type not in self._emits:
@@ -71,6 +72,8 @@ class ReactionContext:
                 f"reactor {self.reactor!r} emits {type!r} and does not declare it: "
                 f"add it to @reacts_to(…, emits=[…]), which has {list(self._emits)}"
             )
+        if subject is not None:
+            _check_subject(subject)
         payload = data.model_dump(mode="json") if isinstance(data, BaseModel) else data
         self._registry.validate(type, payload)
         id = derive_id(self.reactor, self.event.source, self.event.id, len(self._emitted), type)
@@ -113,6 +116,16 @@ class ReactionContext:
             raise ConfigurationError(
                 f"reactor {self.reactor!r}: {what}() after the attempt had ended; await it in the handler"
             )
+
+
+def _check_subject(subject: object) -> None:
+    """Raises MalformedMessage for what no broker could carry: what is no text, or has a lone surrogate."""
+    if not isinstance(subject, str):
+        raise MalformedMessage(f"a subject is text, not {type(subject).__name__}: {subject!r}")
+    try:
+        subject.encode()
+    except UnicodeEncodeError as error:
+        raise MalformedMessage(f"the subject {subject!r} can't be UTF-8: {error}") from error
 
 
 def _trace(event: Event) -> dict[str, str]:

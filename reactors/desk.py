@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from bus.port import DIRECT, Bus, Delivery, Message, Outgoing
+from bus.routing import LONGEST_DELAY
 from contracts.crash import reached
 from contracts.envelope import Event
 from contracts.errors import BusError, StoreUnavailable
@@ -168,12 +169,13 @@ class Desk(ABC):
     async def send_back(self, message: Message, *, delay: float, attempt: int | None = None) -> None:
         """Put a copy on the own queue; returns when it is confirmed, however long that takes.
 
-        ``attempt`` is the one that it comes for, where that is known; that it came before it says anyway.
+        ``attempt`` is the one that it comes for, where that is known; that it came before it says anyway. One
+        that comes too early, since no message can wait for so long, is sent back again.
         """
         headers = {ATTEMPT_HEADER: 1, **message.headers}
         if attempt is not None:
             headers[ATTEMPT_HEADER] = attempt
-        out = Outgoing(replace(message, headers=headers), self.queue, DIRECT, delay=delay)
+        out = Outgoing(replace(message, headers=headers), self.queue, DIRECT, delay=min(delay, LONGEST_DELAY))
         reached("reactors.desk.send_back.before")
         await patiently(lambda: self.means.bus.publish(out), BusError, what="send back", rng=self.means.rng)
         reached("reactors.desk.send_back.after")

@@ -12,9 +12,17 @@ import structlog
 
 from bus.envelope import publication
 from bus.port import Delivery
+from bus.routing import LONGEST_DELAY
 from contracts.crash import reached
 from contracts.envelope import Event
-from contracts.errors import BusError, ContractError, PublishFailed, StoreUnavailable, Unroutable
+from contracts.errors import (
+    BusError,
+    ConfigurationError,
+    ContractError,
+    PublishFailed,
+    StoreUnavailable,
+    Unroutable,
+)
 from reactors.attempt import attempt
 from reactors.claims import Claim, Claimed, Crashed, Settled, Verdict
 from reactors.company import Company
@@ -168,8 +176,8 @@ class ReactorDesk(Desk):
                 others = [error for error in errors.values() if not isinstance(error, Unroutable)]
                 if others:
                     return Failure.of(others[0])
-            except (BusError, ContractError) as error:
-                # A ContractError: this process's key may not say it, and will not at the next attempt either.
+            except (BusError, ContractError, ConfigurationError) as error:
+                # This process's key may not say it, or no broker could carry it: nor at the next attempt.
                 return Failure.of(error)
         for index in errors:
             self._nobody_listens(events[index].type)
@@ -248,8 +256,10 @@ class ReactorDesk(Desk):
         retry = self._reactor.retry
         if failure.retry_after is None:
             return retry.delay(attempt, self.means.rng)
-        # Never earlier than the other side asked for; spread, so that the refused don't return together.
-        return max(0.0, failure.retry_after) * (1 + retry.jitter * self.means.rng())
+        # Not earlier than the other side asked for, unless that is longer than a message can wait; spread, so
+        # that the refused don't return together.
+        asked = max(0.0, failure.retry_after) * (1 + retry.jitter * self.means.rng())
+        return min(asked, LONGEST_DELAY)
 
     def _tell_done(self, event: Event, attempt: int, tried: _Tried) -> None:
         self.tell(event, "done", attempt=attempt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -55,6 +56,41 @@ async def test_a_repeat_emits_the_same_ids(world: World) -> None:
     assert ids[:2] == ids[2:]
     assert ids[0] != ids[1]
     assert {row["id"] for row in await world.rows(events)} == set(ids)
+
+
+@pytest.mark.parametrize("subject", [uuid.UUID(int=1), 1.5, b"r1", "\ud800"])
+async def test_a_subject_that_is_no_text(world: World, subject: Any) -> None:
+    """No broker could carry it, at no attempt: a dead letter, and the next event is handled."""
+
+    @reacts_to(BOOKED, retry=QUICK)
+    async def notify(event: dict[str, Any], ctx: ReactionContext) -> None:
+        fine = event["ride_id"] == "fine"
+        await ctx.emit(TOLD, {"ride_id": event["ride_id"]}, subject="rider-1" if fine else subject)
+
+    told = await world.listen(TOLD)
+    await world.run(notify)
+    await world.publish(booked("r1"), booked("fine"))
+    await world.until_settled("notify", "dead", "done")
+    (letter,) = await world.rows(dead_letters)
+    assert (letter["error_type"], letter["attempts"]) == ("MalformedMessage", 1)
+    assert "subject" in letter["error_message"]
+    assert (await told.next()).data == {"ride_id": "fine"}
+
+
+async def test_what_the_bus_could_never_carry(world: World) -> None:
+    """Nobody hears of it, and trying again does not help: a dead letter."""
+    long = f"{'a' * 260}.told.v1"
+    world.registry.add(long, {"type": "object"})
+
+    @reacts_to(BOOKED, retry=QUICK)
+    async def notify(event: dict[str, Any], ctx: ReactionContext) -> None:
+        await ctx.emit(long, {})
+
+    await world.run(notify)
+    await world.publish(booked())
+    await world.until_settled("notify", "dead")
+    (letter,) = await world.rows(dead_letters)
+    assert (letter["error_type"], letter["attempts"]) == ("ConfigurationError", 1)
 
 
 async def test_nothing_is_emitted_by_a_failed_attempt(world: World) -> None:

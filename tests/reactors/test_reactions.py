@@ -6,15 +6,18 @@ import asyncio
 from typing import Any
 
 import orjson
+import pytest
 from pydantic import BaseModel
 
+from bus.port import DIRECT, Outgoing
+from bus.routing import LONGEST_DELAY
 from contracts.envelope import Event
 from contracts.errors import Retryable, Terminal
 from contracts.retry import Retry
 from reactors.context import ReactionContext
 from reactors.reactor import reacts_to
 from store.tables import dead_letters, reactions
-from tests.reactors.world import BOOKED, WORKSPACE, World, booked, decoded
+from tests.reactors.world import BOOKED, LIMIT, WORKSPACE, World, booked, decoded, until
 
 QUICK = Retry(attempts=3, first=0.05, factor=1.0, most=0.05)
 
@@ -157,6 +160,64 @@ async def test_retry_after_is_honoured(world: World) -> None:
     await world.until_settled("notify", "retrying")
     (row,) = await world.rows(reactions)
     assert row["retry_at"] - row["started_at"] >= 300.0
+
+
+def sent_straight(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Outgoing]:
+    """What is put straight on a queue from now on, once it is confirmed."""
+    sent: list[Outgoing] = []
+    publish = world.bus.publish
+
+    async def noting(*outgoing: Outgoing, timeout: float | None = None) -> None:
+        await publish(*outgoing, timeout=timeout)
+        sent.extend(out for out in outgoing if out.exchange == DIRECT)
+
+    monkeypatch.setattr(world.bus, "publish", noting)
+    return sent
+
+
+@pytest.mark.parametrize("after", [40 * 24 * 3600.0, float("inf")])
+async def test_retry_after_is_no_longer_than_a_message_can_wait(
+    world: World, monkeypatch: pytest.MonkeyPatch, after: float
+) -> None:
+    """Tried again when the message is back, not only when what was asked for is over."""
+
+    @reacts_to(BOOKED, retry=QUICK)
+    async def notify(event: dict[str, Any]) -> None:
+        raise Retryable("next season", retry_after=after)
+
+    sent = sent_straight(world, monkeypatch)
+    await world.run(notify)
+    await world.publish(booked())
+    await until(lambda: there(sent), lambda: "the retry to be sent")
+    (row,) = await world.rows(reactions)
+    assert row["status"] == "retrying"
+    assert row["retry_at"] - row["started_at"] == pytest.approx(LONGEST_DELAY, abs=LIMIT)
+    assert [out.delay for out in sent] == [LONGEST_DELAY]
+
+
+async def test_a_repeat_waits_no_longer_than_a_message_can(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its reaction's next attempt is far away, since a clock was set back; then it is held once more."""
+
+    @reacts_to(BOOKED, retry=QUICK)
+    async def notify(event: dict[str, Any]) -> None:
+        raise Retryable("slow down", retry_after=300.0)
+
+    sent = sent_straight(world, monkeypatch)
+    await world.run(notify)
+    await world.publish(booked(id="e1"))
+    await until(lambda: there(sent), lambda: "the retry to be sent")
+    sent.clear()
+    later = reactions.update().values(retry_at=reactions.c.retry_at + 2 * LONGEST_DELAY)
+    await world.database.write(lambda conn: conn.execute(later) and None)
+    await world.publish(booked(id="e1"))
+    await until(lambda: there(sent), lambda: "the repeat to be held")
+    assert [out.delay for out in sent] == [LONGEST_DELAY]
+
+
+async def there(sent: list[Outgoing]) -> bool:
+    return bool(sent)
 
 
 async def test_a_hanging_handler_is_cancelled(world: World) -> None:

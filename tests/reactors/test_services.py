@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -174,6 +175,32 @@ async def test_a_command_that_names_no_place_to_answer(world: World) -> None:
     await world.command(authorize(replyto=None), "payments")
     (row,) = await world.until_rows(quarantine, 1)
     assert "replyto" in row["detail"]
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [{"replyto": "p" * 256}, {"replyto": "ä" * 128}, {"replyto": "p\n7"}, {"attempt": "9" * 5000}],
+    ids=["long", "long in bytes", "newline", "attempt"],
+)
+async def test_a_command_that_no_reply_could_answer(world: World, extension: dict[str, str]) -> None:
+    """It is not done, and kept; the next one is."""
+    done: list[str] = []
+
+    async def do(amount: float, ctx: CommandContext) -> dict[str, Any]:
+        done.append(ctx.event.id)
+        return {"hold": "h1"}
+
+    replies = await world.listen_for_replies()
+    await world.run(services=[payments(do)])
+    command = authorize("c1")
+    await world.command(replace(command, extensions={**command.extensions, **extension}), "payments")
+    await world.command(authorize("c2", replyto="p7"), "payments")
+    assert (await replies.next()).causation == "c2"
+    (row,) = await world.until_rows(quarantine, 1)
+    (name,) = extension
+    assert (row["reason"], row["message_id"]) == ("malformed", "c1")
+    assert repr(name) in row["detail"]
+    assert done == ["c2"]
 
 
 async def test_a_reply_that_reaches_nobody(world: World) -> None:
