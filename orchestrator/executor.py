@@ -23,6 +23,8 @@ from orchestrator.line import Line
 from orchestrator.nodes import Command, StepFunction
 from orchestrator.room import Room
 from orchestrator.run import Run
+from orchestrator.threads import MOST as THREADS
+from orchestrator.threads import Place, Threads
 
 __all__ = ["Executor", "Report"]
 
@@ -38,12 +40,13 @@ _CALLED = 60.0  # seconds from its turn until the order is there; then the next 
 class Executor:
     """Runs steps as tasks, at most ``most`` at once, and reports each outcome exactly once.
 
-    A plain ``def`` runs in a thread, so that it can't stop the event loop. An attempt that takes
-    longer than its timeout is cancelled; its outcome is then unknown. (A thread can't be cancelled: it
-    goes on, and what it returns counts no more.)
+    A plain ``def`` runs in a thread, so that it can't stop the event loop: at most ``threads`` at once. An
+    attempt that takes longer than its timeout, without what it waited to begin, is cancelled; its outcome is
+    then unknown. (A thread can't be cancelled: it goes on, and what it returns counts no more.)
     """
 
-    def __init__(self, *, most: int = 1000) -> None:
+    def __init__(self, *, most: int = 1000, threads: int = THREADS) -> None:
+        self._threads = Threads(threads)
         self._slots = asyncio.Semaphore(most)
         self._room = Room(2 * most)  # as many again wait for a slot; more would be memory and no progress
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -132,6 +135,7 @@ class Executor:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        self._threads.close()
 
     def _begin(self, key: tuple[str, str], work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -157,13 +161,17 @@ class Executor:
     async def _run(
         self, function: StepFunction, context: StepContext, order: Dispatch, report: Report
     ) -> None:
-        async with self._slots:
-            outcome = await _attempt(function, context, order)
+        if _is_async(function):
+            async with self._slots:
+                outcome = await _attempt(function, context, order)
+        else:  # what waits for a thread takes no slot from others, and none of its own time
+            async with self._threads.place() as place, self._slots:
+                outcome = await _attempt(function, context, order, place)
         report(context.run_id, outcome)
 
 
 async def _attempt(
-    function: StepFunction, context: StepContext, order: Dispatch
+    function: StepFunction, context: StepContext, order: Dispatch, place: Place | None = None
 ) -> StepFinished | StepFailed:
     def failed(
         code: str, message: str, *, definite: bool = False, retry_after: float | None = None
@@ -174,7 +182,7 @@ async def _attempt(
 
     limit = _Limit(order.timeout)
     try:
-        result = _plain(await _call(function, context))
+        result = _plain(await _call(function, context, place))
         return StepFinished(order.node, order.attempt, result, order.dispatch, order.back)
     except Terminal as error:
         return failed(error.code, str(error), definite=True)
@@ -225,14 +233,14 @@ class _Limit:
 _is_async = lru_cache(inspect.iscoroutinefunction)
 
 
-async def _call(function: StepFunction, context: StepContext) -> Any:
-    if _is_async(function):
+async def _call(function: StepFunction, context: StepContext, place: Place | None) -> Any:
+    if place is None:
         reached("orchestrator.executor.step.before")
         result = await function(context)
         reached("orchestrator.executor.step.after")
         return result
     reached("orchestrator.executor.thread.before")
-    result = await asyncio.to_thread(function, context)
+    result = await place.call(function, context)
     reached("orchestrator.executor.thread.after")
     return await result if inspect.isawaitable(result) else result
 

@@ -46,8 +46,9 @@ VERBS = {
 }
 # An attribute that is too common a name: only on what is named so.
 VERBS_ON = {("live", "append"): "effect", ("_live", "append"): "effect", ("lanes", "fetch"): "commit"}
-# Called by a bare name, here or in a thread: ``function(context)``, ``to_thread(function, context)``.
+# Called by a bare name, here or in a thread: ``function(context)``, ``place.call(function, context)``.
 NAMES = {"function": "effect"}
+IN_A_THREAD = {"asyncio.to_thread", "place.call"}
 # Handing one of these on, uncalled, would hide a site.
 NEVER_HANDED_ON = {"submit", "enqueue", "transact", "publish", "ack", "reject"}
 
@@ -161,7 +162,7 @@ def _sites(statement: ast.stmt, path: str, found: Findings) -> Iterator[str]:
     expressions = [node for part in parts for node in ast.walk(part)]
     calls = [node for node in expressions if isinstance(node, ast.Call)]
     called = {id(call.func) for call in calls}
-    called |= {id(call.args[0]) for call in calls if ast.unparse(call.func) == "asyncio.to_thread"}
+    called |= {id(call.args[0]) for call in calls if ast.unparse(call.func) in IN_A_THREAD}
     for node in expressions:
         if not _is_site(node, called):
             continue

@@ -63,6 +63,7 @@ def test_the_planted_module_is_good_as_it_is() -> None:
         ("async def take(subscription, batch):\n    await subscription.ack(batch)\n", "before it"),
         ("def work(database):\n    def inner():\n        return database.write(1)\n", "of its own"),
         ("async def call(function, context):\n    await function(context)\n", "before it"),
+        ("async def call(place, function):\n    await place.call(function, 1)\n", "before it"),
         ("async def call(self, event):\n    await self._reactor.handler(event)\n", "before it"),
         ("async def tell(self, feed):\n    await self._live.append(feed)\n", "before it"),
         ("class A:\n  async def go(self):\n    for x in y:\n      await s.submit(x)\n", "before it"),
