@@ -66,6 +66,7 @@ class Desk(ABC):
 
         Waits out a store or a bus that is away. Cancelled, it gives the claim back.
         """
+        delivery = _as_far_as_believed(delivery)
         admitted = self.means.intake.admit(delivery, self.types)
         if isinstance(admitted, Refused):
             await self.refuse(delivery, admitted)
@@ -229,6 +230,18 @@ class Desk(ABC):
                 reached("reactors.desk.give_back.after")
         except (TimeoutError, StoreUnavailable) as error:
             self.log.warning("claim not given back; it lapses with this process", error=str(error))
+
+
+def _as_far_as_believed(delivery: Delivery) -> Delivery:
+    """Without what only who puts messages straight on a queue may say: that an operator sends it again.
+
+    It is taken off, so that no retry, which comes straight, says it for a source.
+    """
+    headers = delivery.message.headers
+    if delivery.exchange == DIRECT or REDRIVE_HEADER not in headers:
+        return delivery
+    believed = {name: value for name, value in headers.items() if name != REDRIVE_HEADER}
+    return replace(delivery, message=replace(delivery.message, headers=believed))
 
 
 def number_in(value: str | int | None) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bus.envelope import message_of
-from bus.port import DIRECT, Message, Outgoing
+from bus.port import DIRECT, EVENTS, Message, Outgoing
 from contracts.envelope import Event
 from contracts.errors import ContractViolation, LetterNotFound, LetterSettled, Terminal
+from contracts.retry import Retry
 from reactors.context import ReactionContext
 from reactors.dead_letters import DeadLetters
 from reactors.letter import REDRIVE_HEADER
@@ -159,6 +161,57 @@ async def test_a_redrive_does_not_repeat_what_is_done(world: World) -> None:
     await world.until_settled("notify", "done", "done")
     await world.until_empty("reactor.notify")
     assert [ride for ride, _, _ in mood.seen] == ["r1", "r2"]
+
+
+async def test_a_source_can_not_say_that_it_is_redriven(world: World) -> None:
+    """Neither at once nor by its retry; and the operator's redrive is the first."""
+    letters, mood = await some_dead(world)
+    event = message_of(booked("r1"))
+    forged = replace(event, headers={**event.headers, REDRIVE_HEADER: 1_000_000})
+    await world.bus.publish(Outgoing(forged, BOOKED, EVENTS))
+    await world.until_settled("notify", "dead")
+    (row,) = await world.rows(reactions, reactor="notify")
+    assert row["redrives"] == 0
+    mood.seen.clear()
+    await world.bus.publish(Outgoing(forged, BOOKED, EVENTS))
+    await world.publish(booked("r2"))
+    await world.until_settled("notify", "dead", "dead")
+    await world.until_empty("reactor.notify")
+    assert [ride for ride, _, _ in mood.seen] == ["r2"]
+    mood.fails = False
+    (letter,) = [each for each in await letters.letters(WORKSPACE) if each.event_id == event.id]
+    await letters.redrive(WORKSPACE, letter.id, **BY)
+    await world.until_settled("notify", "dead", "done")
+
+
+async def test_a_retry_does_not_say_it_for_its_source(world: World) -> None:
+    """What comes straight on a queue is believed, so what a source had said is not in it any more."""
+
+    @reacts_to(BOOKED, retry=Retry(attempts=2, first=0.05, most=0.05))
+    async def notify(event: dict[str, Any], ctx: ReactionContext) -> None:
+        raise RuntimeError("no mail")
+
+    await world.run(notify)
+    event = message_of(booked("r1"))
+    forged = replace(event, headers={**event.headers, REDRIVE_HEADER: 7})
+    await world.bus.publish(Outgoing(forged, BOOKED, EVENTS))
+    await world.until_settled("notify", "dead")
+    (row,) = await world.rows(reactions, reactor="notify")
+    assert (row["attempts"], row["redrives"]) == (2, 0)
+    (letter,) = await world.rows(dead_letters)
+    assert REDRIVE_HEADER not in decoded(letter["headers"])
+
+
+@pytest.mark.parametrize("number", [2**31, 2**63 - 1, "9" * 400, "9" * 5000, -1, "many"])
+async def test_a_number_that_is_no_count(world: World, number: int | str) -> None:
+    """It is handled as what it may mean, and stops nobody."""
+    letters, mood = await some_dead(world)
+    mood.fails = False
+    event = message_of(booked("r1"))
+    told = replace(event, headers={**event.headers, REDRIVE_HEADER: number})
+    await world.bus.publish(Outgoing(told, "reactor.notify", DIRECT))
+    await world.until_settled("notify", "done")
+    assert await letters.letters(WORKSPACE) == []
 
 
 async def test_the_audit_trail_is_a_chain(world: World) -> None:
