@@ -23,3 +23,8 @@ class Told(click.Group):
             for line in str(error).splitlines():
                 click.echo(f"antiphon: {line}", err=True)
             sys.exit(2 if isinstance(error, ConfigurationError) else 1)
+        except OSError as error:
+            if error.filename is None:
+                raise  # nothing that whoever runs the command could do about it
+            click.echo(f"antiphon: {error.filename}: {error.strerror}", err=True)
+            sys.exit(2)

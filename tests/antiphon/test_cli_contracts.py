@@ -42,6 +42,15 @@ def run(*arguments: object) -> Result:
     )
 
 
+def test_a_folder_that_can_t_be_written_is_told_in_a_line() -> None:
+    """Which file, and why; no traceback."""
+    done = run("lock", "--folder", "/proc")
+    assert (done.exit_code, done.output) == (
+        2,
+        "antiphon: /proc/.contracts.lock.new: No such file or directory\n",
+    )
+
+
 def test_a_contract_is_listed_locked_and_edited(folder: Path) -> None:
     """New, then released, then edited: list tells, check fails, lock refuses."""
     assert "ride.booked.v1: new" in run("list", "--folder", folder).output
