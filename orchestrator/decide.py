@@ -91,17 +91,16 @@ def decide(run: Run, flow: Flow, happening: Happening, *, now: float, rules: Rul
         # other runs of the partition must not suffer from it, whatever it is.
         turn = Turn(run.copy(), flow, now, rules)
         if not run.ended:
-            _keep(turn, happening)
+            if isinstance(happening, EventArrived | SignalArrived):
+                outcomes.keep(turn, *_came(happening))  # it comes once: for when the incident is resolved
             _raise_incident(turn, happening, error)
     return turn.decision()
 
 
-def _keep(turn: Turn, happening: Happening) -> None:
-    """What comes once, for when the incident is resolved."""
-    if isinstance(happening, EventArrived):
-        outcomes.keep(turn, happening.message_id, happening.type, happening.data)
-    elif isinstance(happening, SignalArrived):
-        outcomes.keep(turn, happening.message_id, f"signal:{happening.name}", happening.data)
+def _came(happening: EventArrived | SignalArrived) -> tuple[str, str, Any]:
+    """The message's id, the type that a wait goes by, and the data."""
+    type = happening.type if isinstance(happening, EventArrived) else f"signal:{happening.name}"
+    return happening.message_id, type, happening.data
 
 
 def _raise_incident(turn: Turn, happening: Happening | None, error: Exception) -> None:
@@ -123,10 +122,8 @@ def _dispatch(turn: Turn, happening: Happening) -> None:
             outcomes.step_failed(turn, happening)
         case StepReturned():
             outcomes.step_returned(turn, happening)
-        case EventArrived(message_id=message_id, type=type, data=data):
-            outcomes.event_arrived(turn, message_id, type, data)
-        case SignalArrived(message_id=message_id, name=name, data=data):
-            outcomes.event_arrived(turn, message_id, f"signal:{name}", data)
+        case EventArrived() | SignalArrived():
+            outcomes.event_arrived(turn, *_came(happening))
         case TimerFired(name=name):
             outcomes.timer_fired(turn, name)
         case Reconciled():

@@ -111,14 +111,16 @@ def test_what_comes_for_a_run_that_goes_back_is_for_the_one_made_from_it(when: s
 
 
 def test_what_comes_while_the_code_does_not_fit_the_run_is_kept() -> None:
-    """A version was edited in place, which stops the run; deployed as it was, it has its event."""
-    made = flow(AWAIT)
-    run = Pretended(made)
-    run.flow = flow(here("new"), AWAIT)
-    assert run.event("x.done.v1", 1) == ["event_kept", "incident_raised"]
-    run.flow = made
-    run.retry()
-    assert run.run.results == {"w": 1}
+    """A version was edited in place, which stops the run; deployed as it was, it has its event, or signal."""
+    for awaited in (AWAIT, wait(signal="go", name="w")):
+        made = flow(awaited)
+        run = Pretended(made)
+        run.flow = flow(here("new"), awaited)
+        came = run.event("x.done.v1", 1) if awaited is AWAIT else run.signal("go", 1)
+        assert came == ["event_kept", "incident_raised"]
+        run.flow = made
+        run.retry()
+        assert run.run.results == {"w": 1}
 
 
 def test_what_comes_for_a_completed_run_is_nobody_s() -> None:
