@@ -180,7 +180,6 @@ async def test_a_body_that_comes_when_others_are_at_work(house: House) -> None:
 @pytest.mark.usefixtures("patient")
 async def test_bytes_that_come_when_others_hold_many(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded by what is really held; what the refused one held is free again."""
-    monkeypatch.setattr(admission, "_MOST_BYTES", 50)
     app = app_of(house)
     async with (
         served(app) as url,
@@ -189,6 +188,8 @@ async def test_bytes_that_come_when_others_hold_many(house: House, monkeypatch: 
         sending(house, url, SIGN_IN, 100) as second,
     ):
         await arriving(http, 2)
+        # Not before: whoever comes when there is no place for what they declare is not let in at all.
+        monkeypatch.setattr(admission, "_MOST_BYTES", 50)
         first.send(b" " * 50)
         overloaded(await first.answer())
         second.send(b" " * 99)
