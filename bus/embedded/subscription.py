@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -12,6 +13,10 @@ from bus.embedded.record import Record
 from bus.port import Delivery, Message
 
 __all__ = ["EmbeddedSubscription", "Keeper"]
+
+_log = logging.getLogger(__name__)
+
+_PAUSE = 0.2  # seconds until what the database could not give is asked for again
 
 
 class Keeper(Protocol):
@@ -63,10 +68,15 @@ class EmbeddedSubscription:
                 self._woken.clear()
                 room = min(most, self._prefetch - len(self._held))
                 records = self._line.take(self, room) if room > 0 else []
-                if records:
+                if not records:
+                    self._line.wait(self)
+                    await self._woken.wait()
+                    continue
+                try:
                     return await self._hand_out(records)
-                self._line.wait(self)
-                await self._woken.wait()
+                except Exception as error:  # whatever a database raises while its disk is full, or gone
+                    _log.warning("queue %s can't be read now: %s; trying again", self._line.name, error)
+                    await asyncio.sleep(_PAUSE)
             return []
         finally:
             self._line.wait_no_more(self)
@@ -84,7 +94,11 @@ class EmbeddedSubscription:
                 await self._bus.ledger.settled()
             found = await self._bus.fetch([record for record in records if record.message is None])
         except BaseException:
-            self._give_back([record for record in records if record.seq in self._held])
+            unseen = [record for record in records if record.seq in self._held]
+            for record in unseen:
+                record.handed -= 1
+                self._bus.ledger.count(record.seq, record.handed)
+            self._give_back(unseen)
             raise
         # close() may have given them back while we waited.
         return [self._deliver(record, found) for record in records if record.seq in self._held]

@@ -29,17 +29,23 @@ class Moody:
         self._database = database
         self.mood = "good"
         self.writes = 0
+        self.refused = 0
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         self.writes += 1
-        if self.mood == "failing":
-            raise OSError("disk full")
+        self._fail()
         while self.mood == "hanging":
             await asyncio.sleep(0.01)
         return await self._database.write(work)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
+        self._fail()
         return await self._database.read(work)
+
+    def _fail(self) -> None:
+        if self.mood == "failing":
+            self.refused += 1
+            raise OSError("disk full")
 
 
 @pytest.fixture
@@ -182,6 +188,30 @@ async def test_a_hanging_database_fails_the_publish_in_time(storage: Moody, bus:
         await bus.publish(*to("q", "a"), timeout=0.05)
     storage.mood = "good"
     assert await ids(await bus.subscribe("q", prefetch=1), 1) == ["a"]
+
+
+@pytest.mark.parametrize("inherited", [True, False])
+async def test_receiving_outlasts_a_failing_database(storage: Moody, inherited: bool) -> None:
+    """What an earlier process left, or has no room in memory, comes in the end; nothing is counted."""
+    bus = EmbeddedBus(storage, cache=0)
+    await bus.start()
+    await bus.declare(Queue("q", single_active=True))
+    await bus.publish(*to("q", "a", "b"))
+    if inherited:
+        await bus.close()
+        bus = EmbeddedBus(storage)
+        await bus.start()
+    subscription = await bus.subscribe("q", prefetch=10)
+    storage.mood = "failing"
+    received = asyncio.create_task(gather(subscription, 2))
+
+    async def refused() -> bool:
+        return storage.refused >= 3
+
+    await until(refused)
+    storage.mood = "good"
+    assert [(one.message.id, one.deliveries) for one in await received] == [("a", 0), ("b", 0)]
+    await bus.close()
 
 
 async def test_publishers_share_transactions(storage: Moody, bus: EmbeddedBus) -> None:
