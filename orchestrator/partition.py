@@ -82,6 +82,11 @@ class Partition:
         """Messages committed here and not confirmed by the broker yet."""
         return self._relay.depth
 
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended a task here that nobody had told to end: a bug."""
+        return next((task.exception() for task in self._tasks if task.done()), None)
+
     async def start(self) -> None:
         """Take over: what was at work goes on, what was not published is, then new messages are read."""
         shop = self._shop

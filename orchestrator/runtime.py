@@ -114,6 +114,7 @@ class Orchestrator:
         )
         self._partitions: dict[int, Partition] = {}
         self._changing: dict[int, asyncio.Task[None]] = {}
+        self._given: dict[int, int] = {}  # epochs that were handed over; a round of before may still say them
         self._stopping = False
 
     @property
@@ -159,8 +160,11 @@ class Orchestrator:
                 self._change(number, self._drop(number))
             elif number in round.surplus:
                 self._change(number, self._hand_over(number))
+            elif partition.failure is not None:
+                log.error("partition_failed", partition=number, exc_info=partition.failure)
+                self._change(number, self._hand_over(number))
         for number, epoch in round.owned.items():
-            if number in self._partitions:
+            if number in self._partitions or epoch <= self._given.get(number, 0):
                 continue
             if number in round.surplus:
                 # Taken, and never at work here: the answer to the taking was lost, or the take-over failed.
@@ -202,4 +206,5 @@ class Orchestrator:
         partition = self._partitions.pop(number)
         await partition.stop(grace=2.0)
         await self._keeper.hand_over([number])
+        self._given[number] = partition.epoch
         log.info("partition_handed_over", partition=number, epoch=partition.epoch, owner=self.incarnation)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import pytest
 from sqlalchemy import update
 
 from bus.port import Bus, Message, Outgoing
@@ -13,6 +14,7 @@ from orchestrator.client import Client
 from orchestrator.context import StepContext
 from orchestrator.nodes import step, wait
 from orchestrator.onward import send_on
+from orchestrator.partition import Partition
 from orchestrator.wire import partition_of
 from store import tables
 from tests.orchestrator.flows import flow, here
@@ -115,3 +117,33 @@ async def test_only_what_the_bus_did_not_take_is_sent_on_again() -> None:
     posts = [Outgoing(Message(f"m{number}", b""), "q") for number in range(3)]
     await send_on(cast("Bus", Choosy()), posts, 0)
     assert sent == [["m0", "m1", "m2"], ["m0", "m2"], ["m0", "m2"]]
+
+
+@pytest.mark.parametrize("task", ["_receive", "_work"])
+async def test_a_partition_that_fails_is_taken_anew(
+    house: House, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    """A bug that ends what receives, or what works, does not leave it owned and deaf."""
+    whole = getattr(Partition, task)
+    failed: list[int] = []
+
+    async def failing(self: Partition, *given: Any) -> None:
+        if not failed:
+            failed.append(self.epoch)
+            raise RuntimeError("a bug")
+        await whole(self, *given)
+
+    async def nothing(ctx: StepContext) -> None:
+        pass
+
+    monkeypatch.setattr(Partition, task, failing)
+    made = flow(step(nothing))
+    orchestrator = await house.orchestrate(made)
+    keys = {
+        partition_of(Client.run_id(WORKSPACE, made.name, key), PARTITIONS_MADE): key
+        for key in map(str, range(40))
+    }
+    assert len(keys) == PARTITIONS_MADE
+    for key in keys.values():
+        await house.until((await house.start(made, key)).run_id, "completed")
+    assert sorted(orchestrator.owned.values())[-1] > failed[0]
