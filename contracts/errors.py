@@ -62,6 +62,7 @@ __all__ = [
     "NotPermitted",
     "NotQuarantined",
     "PublishFailed",
+    "PublishRefused",
     "QuarantineError",
     "QuarantineSettled",
     "Retryable",
@@ -186,6 +187,10 @@ class NotPermitted(BusError):
 
 class BusUnavailable(BusError):
     """Raised when the broker gave no confirm in time: the connection is closed, blocked or gone."""
+
+
+class PublishRefused(BusUnavailable):
+    """Raised when the broker refuses a message for what is behind its address: a queue is full, say."""
 
 
 class PublishFailed(BusError):

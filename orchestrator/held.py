@@ -1,4 +1,4 @@
-"""What of an outbox reached no queue, and what comes behind it: kept apart, so that all else goes on."""
+"""What of an outbox the broker does not take, and what comes behind it: kept apart; all else goes on."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 import structlog
 
 from bus.port import EVENTS
-from contracts.errors import Unroutable
+from contracts.errors import NotPermitted, PublishRefused, Unroutable
 from orchestrator.journal import Journal
 from orchestrator.outbox import MOST_TO_ONE, Destination, Post
 
-__all__ = ["Backlog", "Held"]
+__all__ = ["REFUSED", "Backlog", "Held"]
 
 log = structlog.get_logger(__name__)
+
+# What a broker says of one destination, and not of itself: no queue, a full one, none of this user's.
+REFUSED = (Unroutable, PublishRefused, NotPermitted)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
@@ -25,14 +28,14 @@ class Backlog:
     """What waits for one destination, in its order: the first in memory, the rest in the store alone.
 
     ``loaded`` is the newest position that is or was in memory, ``newest`` that there is. While
-    ``missing``, the queue is not there, and one message asks for it from time to time (``at``).
+    ``refused``, one message asks from time to time (``at``) whether it is taken now.
     """
 
     to: Destination
     loaded: int
     newest: int
     posts: deque[Post] = field(default_factory=deque)
-    missing: bool = False
+    refused: bool = False
     pause: float = _FIRST_PAUSE
     at: float = 0.0
 
@@ -55,7 +58,7 @@ class Backlog:
 
     def first(self) -> list[Post]:
         """What to send next."""
-        return [self.posts[0]] if self.missing else list(self.posts)
+        return [self.posts[0]] if self.refused else list(self.posts)
 
     def later(self, now: float) -> None:
         """Try again in a while, the next time in a longer one."""
@@ -67,7 +70,8 @@ class Held:
     """The backlogs of one partition.
 
     Order is a queue's, and a destination of commands is one queue: so what goes to the same destination
-    waits behind what is held back, whatever run it is of, and nothing else does. However much that
+    waits behind what is held back, whatever run it is of, and nothing else does. (Events of one type have
+    one destination, and those of another type may come before them to who listens to both.) However much that
     becomes, memory has the first few hundred of each; the outbox has all.
     """
 
@@ -94,8 +98,8 @@ class Held:
                 backlog.read(posts)
         return [post for post in left if post.to not in self._backlogs]
 
-    def hold(self, posts: Sequence[Post], error: Unroutable, now: float) -> None:
-        """Hold these back, all to one destination, of which one has reached no queue."""
+    def hold(self, posts: Sequence[Post], error: Exception, now: float) -> None:
+        """Hold these back, all to one destination, of which one was refused."""
         to, newest = posts[0].to, posts[-1].position
         backlog = self._backlogs[to] = Backlog(to, newest, newest, deque(posts))
         self._lost(backlog, error, now)
@@ -120,15 +124,15 @@ class Held:
         """The first ``sent`` were published, with these errors by their index."""
         posts = [backlog.posts.popleft() for _ in range(sent)]
         backlog.posts.extendleft(posts[index] for index in sorted(errors, reverse=True))
-        lost = next((error for error in errors.values() if isinstance(error, Unroutable)), None)
+        lost = next((error for error in errors.values() if isinstance(error, REFUSED)), None)
         if lost is not None:
             self._lost(backlog, lost, now)
         elif errors:
             backlog.later(now)
         else:
             backlog.pause, backlog.at = _FIRST_PAUSE, now
-            if backlog.missing:
-                backlog.missing = False
+            if backlog.refused:
+                backlog.refused = False
                 log.info("outbox_goes_on", exchange=backlog.to[0], routing_key=backlog.to[1])
 
     async def fill(self, backlog: Backlog) -> bool:
@@ -142,8 +146,8 @@ class Held:
             del self._backlogs[backlog.to]
         return bool(backlog.posts)
 
-    def _lost(self, backlog: Backlog, error: Unroutable, now: float) -> None:
-        if not backlog.missing:  # once, and not each time that it is tried
+    def _lost(self, backlog: Backlog, error: Exception, now: float) -> None:
+        if not backlog.refused:  # once, and not each time that it is tried
             log.warning(
                 "outbox_held_back",
                 partition=self._partition,
@@ -152,5 +156,5 @@ class Held:
                 message=backlog.posts[0].outgoing.message.id,
                 error=str(error),
             )
-        backlog.missing = True
+        backlog.refused = True
         backlog.later(now)

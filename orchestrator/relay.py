@@ -11,7 +11,7 @@ import structlog
 from bus.port import EVENTS, Bus
 from contracts.crash import reached
 from contracts.errors import BusError, PublishFailed, StoreError, Unroutable
-from orchestrator.held import Held
+from orchestrator.held import REFUSED, Held
 from orchestrator.journal import Journal, Post
 from orchestrator.room import Room
 
@@ -28,8 +28,8 @@ class Relay:
     """One for each partition. ``done`` gets the positions that need not be kept any more.
 
     A message that is not confirmed is published again before all behind it that are not either. One
-    that reached no queue is held back instead, with what comes behind it for the same destination: a
-    service that is not there is of no concern to the others.
+    that reached no queue, or that the broker refuses, is held back instead, with what comes behind it for
+    the same destination: a service that is not there, or whose queue is full, is of no concern to the others.
     """
 
     def __init__(
@@ -137,8 +137,8 @@ class Relay:
         return batch
 
     def _hold_back(self, batch: list[Post], errors: dict[int, Exception]) -> None:
-        """Take out of ``errors`` what goes to a destination to which a message found no queue."""
-        lost = {batch[index].to: error for index, error in errors.items() if isinstance(error, Unroutable)}
+        """Take out of ``errors`` what goes to a destination to which a message could not go."""
+        lost = {batch[index].to: error for index, error in errors.items() if isinstance(error, REFUSED)}
         failed = sorted(errors)
         for to, error in lost.items():
             indexes = [index for index in failed if batch[index].to == to]
@@ -186,7 +186,7 @@ class Relay:
         if unheard:
             await self._note([posts[index] for index in sorted(unheard)])
         left: dict[int, Exception] = {index: errors[index] for index in errors if index not in unheard}
-        stopped = min((index for index in left if not isinstance(left[index], Unroutable)), default=None)
+        stopped = min((index for index in left if not isinstance(left[index], REFUSED)), default=None)
         if stopped is not None:
             first = posts[stopped].outgoing
             log.warning(

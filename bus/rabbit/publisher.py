@@ -17,7 +17,14 @@ from bus.rabbit.names import direct_name
 from bus.rabbit.outbound import Batch, Nacked, Outbound, Outcome, Returned, Unwritable
 from bus.rabbit.refusals import is_refused
 from bus.rabbit.topology import Topology
-from contracts.errors import BusError, BusUnavailable, ConfigurationError, NotPermitted, Unroutable
+from contracts.errors import (
+    BusError,
+    BusUnavailable,
+    ConfigurationError,
+    NotPermitted,
+    PublishRefused,
+    Unroutable,
+)
 
 __all__ = ["Publisher"]
 
@@ -170,7 +177,7 @@ class Publisher:
                 f"exchange {out.exchange!r} with routing key {out.routing_key!r}"
             )
         if isinstance(outcome, Nacked):
-            return BusUnavailable(f"RabbitMQ refused message {out.message.id!r}")
+            return PublishRefused(f"RabbitMQ refused message {out.message.id!r}: a queue takes no more")
         if outcome is None or isinstance(outcome, asyncio.CancelledError):
             return _Lost("the connection to RabbitMQ was lost before the confirm")
         if is_refused(outcome, self._exchange(out), out.routing_key):

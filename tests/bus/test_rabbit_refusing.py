@@ -9,7 +9,7 @@ import aio_pika
 from antiphon.devservices import Rabbit
 from bus.port import Queue
 from bus.rabbit import RabbitBus
-from contracts.errors import PublishFailed
+from contracts.errors import PublishFailed, PublishRefused
 from tests.bus.helpers import PATIENCE, ids, to, until
 
 
@@ -30,10 +30,11 @@ async def test_a_full_queue_that_refuses_costs_the_others_nothing(rabbit: Rabbit
                     try:
                         await bus.publish(*to("full", f"f{n}"), *to("q", *(f"q{n}-{m}" for m in range(20))))
                     except PublishFailed as failed:
-                        refused.append({index: str(error) for index, error in failed.errors.items()})
+                        refused.append(failed.errors)
                     await asyncio.sleep(0.1)
             assert len(refused) > 5
-            assert all(list(each) == [0] and "refused message 'f" in each[0] for each in refused)
+            assert all(list(each) == [0] and "refused message 'f" in str(each[0]) for each in refused)
+            assert {type(each[0]) for each in refused} == {PublishRefused}
             wanted = sorted(f"q{n}-{m}" for n in range(15) for m in range(20))
             assert sorted(await ids(await bus.subscribe("q", prefetch=500), 300)) == wanted
             await queue.purge()

@@ -10,7 +10,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from bus.port import COMMANDS, EVENTS, Bus, Message, Outgoing
-from contracts.errors import BusError, BusUnavailable, PublishFailed, Unroutable
+from contracts.errors import (
+    BusError,
+    BusUnavailable,
+    NotPermitted,
+    PublishFailed,
+    PublishRefused,
+    Unroutable,
+)
 from orchestrator import held, relay
 from orchestrator.journal import Journal, Post
 from orchestrator.nodes import emit
@@ -31,6 +38,7 @@ class Broker:
 
     def __init__(self, *there: str) -> None:
         self.there = set(there)
+        self.refusal: type[BusError] = Unroutable  # of what goes elsewhere
         self.failing: set[str] = set()
         self.sent: list[str] = []
         self.taken: list[str] = []
@@ -42,7 +50,7 @@ class Broker:
             if out.message.id in self.failing:
                 errors[index] = BusUnavailable("no confirm")
             elif out.routing_key not in self.there:
-                errors[index] = Unroutable(f"{out.routing_key} is not there")
+                errors[index] = self.refusal(f"{out.routing_key} takes nothing")
             else:
                 self.taken.append(out.message.id)
         if errors:
@@ -88,8 +96,10 @@ def post(position: int, to: str, exchange: str = COMMANDS) -> Post:
     return Post(position, Outgoing(Message(f"{to}-{position}", b"{}"), to, exchange))
 
 
-async def test_what_reaches_no_queue_holds_up_nothing_else(relayed: Relayed) -> None:
-    """However many wait behind it: each goes out once, and is done; that one is neither."""
+@pytest.mark.parametrize("refusal", [Unroutable, PublishRefused, NotPermitted])
+async def test_what_is_refused_holds_up_nothing_else(relayed: Relayed, refusal: type[BusError]) -> None:
+    """No queue, a full one, no right: each behind it goes out once, and is done; that one is neither."""
+    relayed.broker.refusal = refusal
     with capture_logs() as logs:
         relayed.relay.put([post(0, "bank"), *(post(n, "shop") for n in range(1, MANY))])
         await relayed.until(lambda: len(relayed.done) == MANY - 1)
@@ -116,6 +126,17 @@ async def test_what_is_held_back_goes_out_in_its_order(relayed: Relayed) -> None
     await relayed.until(lambda: len(relayed.done) == 6)
     assert relayed.broker.taken == [f"shop-{n}" for n in (1, 4)] + [f"bank-{n}" for n in (0, 2, 3, 5)]
     assert relayed.relay.depth == 0
+
+
+async def test_an_event_that_a_full_queue_refuses_holds_up_its_type_alone(relayed: Relayed) -> None:
+    """It waits, since somebody listens to it, and goes out in its order once there is room."""
+    relayed.broker.refusal = PublishRefused
+    relayed.relay.put([post(n, ("told", "shop")[n % 2], EVENTS) for n in range(6)])
+    await relayed.until(lambda: relayed.done == [1, 3, 5])
+    await relayed.until_tried("told-0", 4)
+    relayed.broker.there.add("told")
+    await relayed.until(lambda: len(relayed.done) == 6)
+    assert relayed.broker.taken[3:] == ["told-0", "told-2", "told-4"]
 
 
 async def test_what_was_confirmed_behind_a_failure_is_not_sent_again(relayed: Relayed) -> None:
