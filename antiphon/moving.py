@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,11 +17,12 @@ from contracts.errors import NotMigratable, RunEnded, RunNotFound, UnknownFlow
 from gateway.audit import write_down
 from orchestrator.client import Client
 from orchestrator.migration import Move
+from orchestrator.objections import Objections
 from store.database import Database
 from store.lookups import of_its_run
 from store.tables import history, runs
 
-__all__ = ["Moved", "Version", "ids_of", "move_runs", "settled", "versions_of"]
+__all__ = ["Moved", "Version", "ids_of", "look_at", "move_runs", "settled", "versions_of"]
 
 _PAGE = 500
 _PAUSE = 0.2  # seconds between looks at what became of a request
@@ -92,6 +93,24 @@ async def ids_of(database: Database, workspace: str, flow: str, version: int) ->
             return found
 
 
+async def look_at(
+    objections: Objections,
+    database: Database,
+    workspace: str,
+    ids: Sequence[str],
+    move: Move,
+    *,
+    came_from: tuple[str, int],
+) -> list[Moved]:
+    """Which could be moved, and why others can't. ``came_from``: as for ``move_runs``."""
+
+    async def look(run_id: str, seq: int) -> Moved:
+        reasons = await objections.to(move, workspace, run_id)
+        return Moved(run_id, "refused" if reasons else "possible", reasons, seq)
+
+    return await _each(database, workspace, ids, came_from, look)
+
+
 async def move_runs(
     client: Client,
     database: Database,
@@ -102,32 +121,41 @@ async def move_runs(
     came_from: tuple[str, int],
     reason: str,
     actor: str,
-    only_look: bool,
 ) -> list[Moved]:
-    """Ask for each that can be moved, or only look. One that can't is no other's trouble.
+    """Ask for each that can be moved. One that can't is no other's trouble.
 
     ``came_from``: the flow and the version that they must have.
     """
+
+    async def ask(run_id: str, seq: int) -> Moved:
+        await write_down(
+            database,
+            workspace=workspace,
+            at=time.time(),
+            actor=actor,
+            action="run.migrate",
+            target=f"run/{run_id}",
+            reason=reason,
+            detail={"to": move.to, "renames": dict(move.renames), "without": list(move.without)},
+        )
+        await client.migrate(workspace, run_id, move, reason=reason, actor=actor)
+        return Moved(run_id, "asked", seq=seq)
+
+    return await _each(database, workspace, ids, came_from, ask)
+
+
+async def _each(
+    database: Database,
+    workspace: str,
+    ids: Sequence[str],
+    came_from: tuple[str, int],
+    do: Callable[[str, int], Awaitable[Moved]],
+) -> list[Moved]:
+    """What ``do`` makes of each run of that flow and version, by its id and the number of its newest fact."""
     outcomes = []
     for run_id in ids:
         try:
-            seq = await _is_of(database, workspace, run_id, came_from)
-            if only_look:
-                reasons = await client.objections(workspace, run_id, move)
-                outcomes.append(Moved(run_id, "refused" if reasons else "possible", reasons))
-                continue
-            await write_down(
-                database,
-                workspace=workspace,
-                at=time.time(),
-                actor=actor,
-                action="run.migrate",
-                target=f"run/{run_id}",
-                reason=reason,
-                detail={"to": move.to, "renames": dict(move.renames), "without": list(move.without)},
-            )
-            await client.migrate(workspace, run_id, move, reason=reason, actor=actor)
-            outcomes.append(Moved(run_id, "asked", seq=seq))
+            outcomes.append(await do(run_id, await _is_of(database, workspace, run_id, came_from)))
         except NotMigratable as error:
             outcomes.append(Moved(run_id, "refused", error.reasons))
         except (RunNotFound, RunEnded, UnknownFlow) as error:

@@ -30,10 +30,10 @@ from orchestrator.answers import Answers, start_of
 from orchestrator.catalog import Catalog
 from orchestrator.flow import Flow, run_id_of
 from orchestrator.happenings import StartRequested
-from orchestrator.migration import Move, can_move
+from orchestrator.migration import Move
+from orchestrator.objections import Objections
 from orchestrator.operators import undone_before
 from orchestrator.outcomes import rerun_id
-from orchestrator.records import load_run
 from orchestrator.starts import Starts
 from orchestrator.unstarted import Unstarted
 from store import tables
@@ -89,6 +89,7 @@ class Client:
         self._partitions = partitions
         self._clock = clock
         self._by_hand = by_hand
+        self._objections = Objections(self.catalog, database, check)
         standing = self._standing = database.group_read(_standings)
         self.unstarted = Unstarted(standing.submit)
         self._starts = Starts(bus, clock)
@@ -262,16 +263,7 @@ class Client:
 
     async def objections(self, workspace: str, run_id: str, move: Move) -> list[str]:
         """Why a run can't be moved as it stands now; empty when it can. Raises RunNotFound, UnknownFlow."""
-        query = select(tables.runs).where(tables.runs.c.id == run_id, tables.runs.c.workspace == workspace)
-        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
-        if row is None:
-            raise RunNotFound(f"there is no run {run_id!r} in workspace {workspace!r}")
-        run = load_run(row._asdict())
-        old, new = self.catalog.find(run.flow, run.version), self.catalog.find(run.flow, move.to)
-        if old is None or new is None:
-            version = run.version if old is None else move.to
-            raise UnknownFlow(f"this app has no version {version} of flow {run.flow!r}")
-        return can_move(run, old, new, move, self._check)
+        return await self._objections.to(move, workspace, run_id)
 
     async def _ask(
         self,

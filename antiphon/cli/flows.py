@@ -13,13 +13,15 @@ import orjson
 
 from antiphon.app import App, load_app
 from antiphon.cli.chosen import chosen_app
-from antiphon.moving import Moved, Version, ids_of, move_runs, settled, versions_of
+from antiphon.moving import Moved, Version, ids_of, look_at, move_runs, settled, versions_of
 from antiphon.rooms import open_bus, open_store, partitions_of
 from antiphon.settings import Settings
 from antiphon.signing import operators_bus
 from contracts.errors import ConfigurationError
+from orchestrator.catalog import Catalog
 from orchestrator.client import Client
 from orchestrator.migration import Move
+from orchestrator.objections import Objections
 from store.live import open_live
 
 __all__ = ["flows"]
@@ -80,7 +82,13 @@ def list_(app: str | None, as_json: bool) -> None:
 )
 @click.option("--dry-run", is_flag=True, help="Only say which could be moved, and why others can't.")
 @click.option("--reason", default="", help="Why; it is kept in the history and the audit trail.")
-@click.option("--wait", type=float, default=10.0, show_default=True, help="Seconds for the owners to do it.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0.0),
+    default=10.0,
+    show_default=True,
+    help="Seconds for the owners to do it.",
+)
 @click.option("--workspace", help="Whose runs; ANTIPHON_WORKSPACE.")
 @_as_json
 def migrate(
@@ -145,33 +153,33 @@ async def _work(
     wait: float,
 ) -> list[Moved]:
     workspace = settings.workspace
-    async with (
-        open_store(settings) as database,
-        open_bus(settings, database, over=lambda bus: operators_bus(settings, bus)) as bus,
-    ):
-        client = Client(
-            app.flows,
-            bus=bus,
-            database=database,
-            live=open_live(None),
-            check=app.registry.validate,
-            incarnation=secrets.token_hex(16),
-            partitions=await partitions_of(settings, database),
-            by_hand=True,
-        )
+    async with open_store(settings) as database:
         ids = chosen or await ids_of(database, workspace, *came_from)
-        outcomes = await move_runs(
-            client,
-            database,
-            workspace,
-            ids,
-            move,
-            came_from=came_from,
-            reason=reason,
-            actor=f"terminal:{getpass.getuser()}",
-            only_look=dry_run,
-        )
-        return outcomes if dry_run else await settled(database, outcomes, move.to, wait)
+        if dry_run:  # beside an embedded house, too, whose bus is its own
+            objections = Objections(Catalog(app.flows), database, app.registry.validate)
+            return await look_at(objections, database, workspace, ids, move, came_from=came_from)
+        async with open_bus(settings, database, over=lambda bus: operators_bus(settings, bus)) as bus:
+            client = Client(
+                app.flows,
+                bus=bus,
+                database=database,
+                live=open_live(None),
+                check=app.registry.validate,
+                incarnation=secrets.token_hex(16),
+                partitions=await partitions_of(settings, database),
+                by_hand=True,
+            )
+            asked = await move_runs(
+                client,
+                database,
+                workspace,
+                ids,
+                move,
+                came_from=came_from,
+                reason=reason,
+                actor=f"terminal:{getpass.getuser()}",
+            )
+        return await settled(database, asked, move.to, wait)
 
 
 def _load(app: str | None, workspace: str | None = None) -> tuple[Settings, App]:

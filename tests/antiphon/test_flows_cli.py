@@ -17,6 +17,8 @@ from antiphon.app import App
 from antiphon.cli import main
 from antiphon.devservices import Rabbit
 from antiphon.keys import OPERATOR, ROLES
+from antiphon.rooms import open_rooms
+from antiphon.settings import Settings
 from orchestrator.client import Client
 from orchestrator.flow import Flow
 from orchestrator.nodes import emit, step, wait
@@ -134,12 +136,24 @@ async def test_runs_are_counted_and_moved_by_an_operator(
         await until(lambda: {"t-1", "t-2"} <= set(house.seen.booked), "both trips")
 
 
+async def test_a_dry_run_only_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It needs neither the bus, which an embedded house keeps to itself, nor a key of an operator."""
+    house = SignedHouse(tmp_path, "amqp://nowhere", "off")
+    monkeypatch.setattr(f"{__name__}.APP", versioned(house.app, tmp_path))
+    monkeypatch.setenv("ANTIPHON_HOME", str(tmp_path))
+    async with open_rooms(Settings(home=tmp_path), "up", alone=True):
+        call = ["flows", "migrate", HERE, "trip", "--from", "1", "--to", "2", "--all", "--dry-run"]
+        result = await asyncio.to_thread(CliRunner().invoke, main, call)
+    assert (result.exit_code, result.stdout) == (0, "no run to move\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         ((), "name runs with --run, or take every open one with --all"),
         (("--all", "--run", "x"), "name runs with --run, or take every open one with --all"),
         (("--all", "--rename", "x"), "'x' is not OLD=NEW"),
+        (("--all", "--wait", "-5"), "Invalid value for '--wait'"),
         (("--all",), "the app has no version 9 of flow 'trip'; it has: 1, 2"),
     ],
 )
