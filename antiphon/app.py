@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -21,6 +22,8 @@ from reactors.reactor import Reactor, reactor_of
 from reactors.service import Service
 
 __all__ = ["App", "find_object", "load_app"]
+
+_WHERE = re.compile(r"\w[\w.]*:\w+")  # module:attribute
 
 
 class App:
@@ -114,10 +117,10 @@ def load_app(where: str) -> App:
 def find_object(where: str) -> Any:
     """What is at ``module:attribute``; None when the module has no such attribute.
 
-    Raises ConfigurationError when there is no such module.
+    Raises ConfigurationError when it can't be read so, and when there is no such module.
     """
     module_name, _, attribute = where.partition(":")
-    if not module_name or not attribute:
+    if not _WHERE.fullmatch(where):
         raise ConfigurationError(f"{where!r} names no app: write module:attribute, like shop.app:app")
     if "" not in sys.path and "." not in sys.path:
         sys.path.insert(0, "")  # a console script does not look where it was started

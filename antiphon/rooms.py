@@ -99,10 +99,18 @@ async def open_rooms(
 
 @asynccontextmanager
 async def open_store(settings: Settings, *, migrate: bool = False) -> AsyncIterator[Database]:
-    """Open the store. Raises ConfigurationError when it is not of this version, StoreUnavailable."""
+    """Open the store; only with ``migrate`` is a file made that is not there.
+
+    Raises ConfigurationError when it is not of this version, StoreUnavailable.
+    """
     file = _file_of(settings.database_url)
-    if file is not None:
+    if file is not None and migrate:
         file.parent.mkdir(parents=True, exist_ok=True)
+    elif file is not None and not file.exists():
+        raise ConfigurationError(
+            f"there is no store {file} here: go where it is, or say where with ANTIPHON_HOME or "
+            "ANTIPHON_DATABASE_URL; 'antiphon up' makes one, and so does 'antiphon migrate'"
+        )
     database = await Database.open(
         database_url(settings), pool=settings.database_pool, writers=_WRITERS, migrate=migrate
     )

@@ -104,7 +104,11 @@ def new(
 @_as_json
 def list_(folder: Path | None, as_json: bool) -> None:
     """Every key, its standing and what it may say."""
-    _tell(_maker(folder).list(), as_json)
+    where = folder or Settings.load().keys_folder
+    found = KeyMaker(where).list()
+    if not (found or as_json):
+        click.echo(f"no keys in {where}: make them with 'antiphon keys init MODULE:APP'")
+    _tell(found, as_json)
 
 
 @keys.command()

@@ -41,6 +41,13 @@ def listed(folder: Path) -> list[dict[str, Any]]:
     return list(orjson.loads(run("list", "--dir", str(folder), "--json")))
 
 
+def test_no_keys_are_told_as_such(tmp_path: Path) -> None:
+    """With where they would be, and how to make them; for machines it is an empty list."""
+    made = f"no keys in {tmp_path}: make them with 'antiphon keys init MODULE:APP'\n"
+    assert run("list", "--dir", str(tmp_path)) == made
+    assert listed(tmp_path) == []
+
+
 def test_init_makes_what_an_app_needs_and_only_once(tmp_path: Path) -> None:
     """A key for each role and service; again it changes nothing."""
     first = run("init", "examples.ride.app:app", "--dir", str(tmp_path))

@@ -45,6 +45,16 @@ async def test_a_store_gets_more(settings: Settings) -> None:
         assert rooms.partitions == 6
 
 
+async def test_where_there_is_no_store_none_is_made(settings: Settings) -> None:
+    """A command that only asks, in the wrong folder, says where it looked and leaves the folder alone."""
+    home = settings.home / "elsewhere"
+    for ask in (["partitions"], ["flows", "list", "examples.ride.app:app"], ["retention", "show"]):
+        runner = CliRunner(env={"ANTIPHON_HOME": str(home)})
+        result = await asyncio.to_thread(runner.invoke, main, ask)
+        assert (result.exit_code, home.exists()) == (2, False)
+        assert f"there is no store {home / 'antiphon.db'} here" in result.output
+
+
 async def test_it_says_who_owns_each_and_leaves_them_alone(settings: Settings) -> None:
     """An orchestrator at work is named, and what to do."""
     app = App("none")

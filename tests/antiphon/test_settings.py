@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from antiphon.app import load_app
 from antiphon.settings import Settings, as_markdown, variable, without_password
 from contracts.errors import ConfigurationError
 
@@ -98,7 +100,6 @@ def test_variables_of_the_tests_are_left_alone(monkeypatch: pytest.MonkeyPatch) 
         ),
         ("ANTIPHON_AMQP_URL", "http://h", "ANTIPHON_AMQP_URL: starts with none of amqp://, amqps://"),
         ("ANTIPHON_LOG_FORMAT", "xml", "ANTIPHON_LOG_FORMAT: Input should be 'json' or 'console'"),
-        ("ANTIPHON_APP", "no colon", "ANTIPHON_APP: String should match pattern"),
         ("ANTIPHON_RENEW_SECONDS", "4", "ANTIPHON_RENEW_SECONDS is 4 and ANTIPHON_LEASE_SECONDS is 5"),
         ("ANTIPHON_ADMIN_KEY", "short", "ANTIPHON_ADMIN_KEY: Value should have at least 24 items"),
     ],
@@ -111,6 +112,23 @@ def test_a_wrong_value_is_refused_in_words(
     with pytest.raises(ConfigurationError) as caught:
         Settings.load()
     assert str(caught.value).startswith(says)
+
+
+def test_what_a_commands_line_says_is_named_as_its_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever wrote --port looks for no variable; what comes from a variable is named as that."""
+    monkeypatch.setenv("ANTIPHON_LOG_FORMAT", "xml")
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.load(port=70_000)
+    first, second = sorted(str(caught.value).splitlines())
+    assert first.startswith("--port: Input should be less than or equal to 65535")
+    assert second.startswith("ANTIPHON_LOG_FORMAT: ")
+
+
+@pytest.mark.parametrize("where", ["no colon", "shop app:app", ":app", "shop:", "..shop:app", "shop:app:app"])
+def test_what_names_no_app_is_told_with_an_example(where: str) -> None:
+    """Wherever it was said."""
+    with pytest.raises(ConfigurationError, match=re.escape(f"{where!r} names no app: write module:")):
+        load_app(where)
 
 
 def test_an_option_that_does_not_exist_is_refused() -> None:
