@@ -45,6 +45,7 @@ from orchestrator.happenings import (
 )
 from orchestrator.journal import Change, Commit, Post
 from orchestrator.nodes import Step
+from orchestrator.outcomes import parent_of_rerun, rerun_id
 from orchestrator.refusal import refusal
 from orchestrator.run import Run
 from orchestrator.turn import Decision, Rules
@@ -177,6 +178,9 @@ class Batch:
         if run.parent is not None and all(run.parent[name] == parent[name] for name in ("run_id", "node")):
             if not run.ended:
                 return  # it is answered at its end
+            if run.reruns:
+                self._ask_rerun(run, parent)
+                return
             answer = AnswerParent(parent, run.status, run.result, run.error)
         else:
             message = f"{run.flow} {run.key!r} was already run by another"
@@ -184,6 +188,19 @@ class Batch:
             answer = AnswerParent(parent, "failed", None, error)
         asked = self.commit.id  # another answer than the first, which may have been taken
         self._post(self._change(run), wire.child_ended(run, answer, self.now, asked=asked))
+
+    def _ask_rerun(self, run: Run, parent: dict[str, Any]) -> None:
+        """What a call waits for was made again: the newest that was made from it answers."""
+        newest = StartRun(
+            rerun_id(run.id, run.reruns),
+            run.flow,
+            run.version,
+            run.key,
+            run.input,
+            linked_from=run.id,
+            parent={**(parent_of_rerun(run) or {}), **parent},
+        )
+        self._post(self._change(run), wire.start(self._asked(run, newest), self.now))
 
     def _decide(self, run: Run, happening: Happening) -> bool:
         flow = self.catalog.find(run.flow, run.version)
@@ -273,7 +290,7 @@ class Batch:
         change.posts.append(Post(self.next_position(), outgoing))
 
     def _asked(self, run: Run, effect: StartRun) -> StartRequested:
-        parent = None
+        parent = effect.parent
         if effect.node is not None:
             parent = {"run_id": run.id, "node": effect.node, "partition": run.partition}
         return StartRequested(

@@ -85,7 +85,10 @@ class PublishEvent:
 
 @dataclass(frozen=True, slots=True)
 class StartRun:
-    """Start another run: a child (``node`` is the call), or this one again (``linked_from``)."""
+    """Start another run: a child (``node`` is the call), or this one again (``linked_from``).
+
+    ``parent``: of one that is made again, the call that waits for it (see ``parent_of_rerun``).
+    """
 
     run_id: str
     flow: str
@@ -96,6 +99,7 @@ class StartRun:
     linked_from: str | None = None
     begin_at: str | None = None
     results: dict[str, Any] | None = None
+    parent: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,12 @@ _MAYBE_OBJECT = {"type": ["object", "null"]}
 _ANY: dict[str, Any] = {}
 _PARENT = {
     "type": ["object", "null"],
-    "properties": {"run_id": _ID, "node": _ID, "partition": {"type": "integer", "minimum": 0}},
+    "properties": {
+        "run_id": _ID,
+        "node": _ID,
+        "partition": {"type": "integer", "minimum": 0},
+        "child": _ID,  # of one that was made again: the id that the call knows
+    },
     "required": ["run_id", "node", "partition"],
 }
 _ERROR = {

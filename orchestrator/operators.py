@@ -17,7 +17,7 @@ from orchestrator.happenings import (
 )
 from orchestrator.migration import Move, can_move, positions_after
 from orchestrator.nodes import Step
-from orchestrator.outcomes import rerun_id
+from orchestrator.outcomes import parent_of_rerun, rerun_id
 from orchestrator.plan import Plan
 from orchestrator.turn import Turn
 
@@ -157,6 +157,7 @@ def _rerun(turn: Turn, asked: RetryRequested) -> None:
             linked_from=run.id,
             begin_at=asked.from_node,
             results=known,
+            parent=parent_of_rerun(run),
         )
     )
     for kept in run.kept:  # its message goes after the start's, and the new run keeps it in turn

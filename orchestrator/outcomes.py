@@ -12,10 +12,11 @@ from contracts.errors import ContractError, Terminal
 from orchestrator.backward import COMPENSATION_RETRY, go_back, undo
 from orchestrator.effects import ForwardEvent, SetTimer, StandInLine
 from orchestrator.facts import received
-from orchestrator.forward import fail, leave, schedule
+from orchestrator.forward import fail, leave, schedule, start_of
 from orchestrator.happenings import ChildEnded, StepFailed, StepFinished, StepReturned, TurnCame
 from orchestrator.line import WHOLE
-from orchestrator.nodes import Step
+from orchestrator.nodes import Call, Step
+from orchestrator.run import Run
 from orchestrator.turn import Turn, error_of
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "event_arrived",
     "keep",
     "owner_changed",
+    "parent_of_rerun",
     "rerun_id",
     "step_failed",
     "step_finished",
@@ -41,6 +43,11 @@ _LONGEST_RETRY_AFTER = 7 * 86_400.0  # seconds; what a service asks for beyond t
 def rerun_id(run_id: str, number: int) -> str:
     """The id of the ``number``-th run (from 1) that was made again from a run."""
     return derive_id("rerun", run_id, number)
+
+
+def parent_of_rerun(run: Run) -> dict[str, Any] | None:
+    """The call that a run answers when it is made again in place of ``run``, whose id that call knows."""
+    return run.parent and {"child": run.id, **run.parent}
 
 
 def step_finished(turn: Turn, done: StepFinished) -> None:
@@ -177,17 +184,36 @@ def turn_came(turn: Turn, came: TurnCame) -> None:
 
 
 def child_ended(turn: Turn, child: ChildEnded) -> None:
-    """The run that a call waits for has ended."""
+    """The run that a call waits for has ended; or one that was made from it, where it had failed."""
     entry = turn.run.active.get(child.node)
-    if entry is None or entry["kind"] != "call" or entry.get("child") != child.run_id:
+    if entry is None:
         return
-    _mind_the_place(turn, child.node, entry)
+    if "stuck" in entry and child.status == "completed" and _calls(turn, child):
+        _mind_the_place(turn, child.node, entry)
+        turn.record("incident_resolved", child.node, actor=child.run_id, reason="it was made again")
+    elif entry["kind"] == "call" and entry.get("child") == child.run_id:
+        _mind_the_place(turn, child.node, entry)
+    else:
+        return
     turn.record("child_ended", child.node, child=child.run_id, status=child.status, result=child.result)
     if child.status == "completed":
         leave(turn, child.node)
         return
     message = f"the run of {child.node!r} ended as {child.status}: {(child.error or {}).get('message', '')}"
     fail(turn, child.node, {"code": "child_failed", "message": message, "node": child.node})
+
+
+def _calls(turn: Turn, child: ChildEnded) -> bool:
+    """Whether that child is the one of that node, which has forgotten it with its failure."""
+    place = turn.plan.places.get(child.node)
+    try:
+        return (
+            place is not None
+            and isinstance(place.node, Call)
+            and start_of(turn, place.node).run_id == child.run_id
+        )
+    except Terminal:
+        return False
 
 
 def _current(

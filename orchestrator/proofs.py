@@ -7,10 +7,11 @@ from typing import Any
 
 import orjson
 import structlog
-from sqlalchemy import Connection, literal, select, tuple_
+from sqlalchemy import Connection, case, literal, select, tuple_
 
 from contracts.crash import reached
 from orchestrator.doubts import Child, QuietRun
+from orchestrator.outcomes import rerun_id
 from orchestrator.records import UNREADABLE, read_state
 from store import tables
 from store.bulk import insert_rows
@@ -157,7 +158,27 @@ def _timers(connection: Connection, run_ids: list[str]) -> dict[str, dict[str, f
 
 
 def _found(connection: Connection, run_ids: list[str]) -> dict[str, Child]:
+    """Children by the ids that parents know; one that was made again ends with the newest made from it."""
     columns = tables.runs.c
-    query = select(columns.id, columns.parent, columns.ended_at).where(columns.id.in_(run_ids))
-    rows = connection.execute(query) if run_ids else ()
-    return {row.id: Child(row.parent, row.ended_at) for row in rows}
+    state = case((columns.ended_at.is_not(None), columns.state))
+    query = select(columns.id, columns.parent, columns.ended_at, state.label("state"))
+    found: dict[str, Child] = {}
+    known_as = {run_id: run_id for run_id in run_ids}
+    while known_as:
+        newer: dict[str, str] = {}
+        for row in connection.execute(query.where(columns.id.in_(known_as))):
+            child = known_as[row.id]
+            found[child] = Child(found[child].parent if child in found else row.parent, row.ended_at)
+            if reruns := _reruns(row.id, row.state):
+                newer[rerun_id(row.id, reruns)] = child
+        known_as = newer
+    return found
+
+
+def _reruns(run_id: str, text: Any) -> int:
+    """How often an ended run was made again. One that can't be read counts as never."""
+    try:
+        return int(read_state(text).get("reruns", 0)) if text is not None else 0
+    except UNREADABLE as error:
+        log.error("run_unreadable", run=run_id, error=f"{type(error).__name__}: {error}")
+        return 0

@@ -250,7 +250,7 @@ def child_ended(run: Run, effect: AnswerParent, at: float, *, asked: str = "") -
     data = {
         "run_id": parent,
         "node": node,
-        "child": run.id,
+        "child": effect.parent.get("child", run.id),
         "status": effect.status,
         "result": effect.result,
         "error": effect.error,
