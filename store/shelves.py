@@ -2,7 +2,7 @@
 
 A story leaves from its end: first its runs, and once none of them is left, its events, reactions and dead
 letters. What has not ended stays, however old: open runs, reactions under way, dead letters that nobody has
-settled; and an ended child, until its parent has ended too.
+settled; an ended child, until its parent has ended too; and a run from which one was made that is open.
 """
 
 from __future__ import annotations
@@ -71,7 +71,23 @@ class Runs:
         runs, parent = tables.runs.c, tables.runs.alias("parent")
         waited_for = exists().where(parent.c.id == runs.parent, parent.c.ended_at.is_(None))
         # In the order of the index runs_partition_ended, which serves this.
-        return [runs.partition == self.partition, runs.ended_at < before, not_(waited_for)]
+        return [runs.partition == self.partition, runs.ended_at < before, not_(waited_for), not_(_at_work())]
+
+
+def _at_work() -> ColumnElement[bool]:
+    """Whether what was made from an ended run goes on: the events of its key come by way of this one."""
+    runs, again = tables.runs.c, tables.runs.alias("again").c
+    made = exists().where(
+        again.workspace == runs.workspace,
+        again.correlation == runs.correlation,
+        again.correlation != again.id,  # so that the index by stories serves this
+        again.linked_from.is_not(None),
+        again.flow == runs.flow,
+        again.key == runs.key,
+        again.ended_at.is_(None),
+    )
+    # A story may have thousands of runs, of which hardly any was made again: it is looked at for these alone.
+    return and_(runs.state.contains('"reruns":'), made)
 
 
 def drop_runs(conn: Connection, keys: Sequence[tuple[Any, ...]], at: float) -> None:

@@ -92,7 +92,8 @@ async def test_a_story_is_archived_whole_and_leaves(store: Database, tmp_path: P
 
 
 async def test_what_is_open_stays_with_all_that_is_its(store: Database, tmp_path: Path) -> None:
-    """Open runs, young ones, a child whose parent goes on, and the stories of all of them."""
+    """Open runs and what they were made from, young ones, a child whose parent goes on, and their stories."""
+    again = '{"reruns":1}'
     await put(
         store,
         "runs",
@@ -101,6 +102,10 @@ async def test_what_is_open_stays_with_all_that_is_its(store: Database, tmp_path
         run("child", parent="open", correlation="story-open"),
         run("orphan", parent="gone"),
         run("late", ended=NOW - 30 * DAY, correlation="story-young"),
+        run("first", correlation="first", key="k", state=again),
+        run("second", correlation="first", key="k", state=again, linked_from="first"),
+        run("third", correlation="first", key="k", linked_from="second", ended=None),
+        run("beside", correlation="first", state=again),
     )
     kept = [event("e-open", "story-open"), event("e-young", "story-young"), event("e-new", "s", at=NOW - DAY)]
     await put(store, "events", *kept, event("e-alone", "a-story-without-a-run"))
@@ -124,8 +129,8 @@ async def test_what_is_open_stays_with_all_that_is_its(store: Database, tmp_path
     retention = retention_of(store, archive_in(tmp_path), batch=1)
     counted = await retention.due(WEEK)
     swept = await retention.sweep(WEEK)
-    assert swept.purged == counted.counts == dict.fromkeys(counted.counts, 1) | {"run": 2}
-    assert await ids(store, "runs") == {"open", "young", "child"}
+    assert swept.purged == counted.counts == dict.fromkeys(counted.counts, 1) | {"run": 3}
+    assert await ids(store, "runs") == {"open", "young", "child", "first", "second", "third"}
     assert await ids(store, "events") == {"e-open", "e-young", "e-new"}
     assert await ids(store, "reactions", "event_id") == {"e-open", "dead", "busy"}
     assert await ids(store, "dead_letters") == {"open"}
