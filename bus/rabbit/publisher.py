@@ -15,7 +15,7 @@ from bus.rabbit.connection import LOST, Link, heard
 from bus.rabbit.delays import delay_name, tier_of
 from bus.rabbit.names import direct_name
 from bus.rabbit.outbound import Batch, Nacked, Outbound, Outcome, Returned, Unwritable
-from bus.rabbit.refusals import is_refused
+from bus.rabbit.refusals import is_refused, is_too_large
 from bus.rabbit.topology import Topology
 from contracts.errors import (
     BusError,
@@ -182,6 +182,8 @@ class Publisher:
             return _Lost("the connection to RabbitMQ was lost before the confirm")
         if is_refused(outcome, self._exchange(out), out.routing_key):
             return NotPermitted(f"RabbitMQ refused message {out.message.id!r} to this user: {outcome}")
+        if is_too_large(outcome, len(out.message.body)):
+            return PublishRefused(f"RabbitMQ takes no message as large as {out.message.id!r}: {outcome}")
         if isinstance(outcome, ChannelNotFoundEntity):
             self._topology.forget(out.routing_key)
         if isinstance(outcome, LOST):

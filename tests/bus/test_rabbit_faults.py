@@ -11,11 +11,10 @@ import aio_pika
 import pytest
 
 from antiphon.devservices import Rabbit
-from antiphon.devservices.process import Command
-from antiphon.devservices.rabbit import LocalRabbit
 from bus.port import EVENTS, Binding, Bus, Outgoing, Queue, Subscription
 from bus.rabbit import RabbitBus
 from contracts.errors import BusUnavailable, ConfigurationError, PublishFailed, Unroutable
+from tests.bus.controlled import close_connections, control, local
 from tests.bus.helpers import PATIENCE, drained, gather, ids, message, to, until
 
 
@@ -31,26 +30,6 @@ async def bus(vhost: str) -> AsyncIterator[RabbitBus]:
     await bus.start()
     yield bus
     await bus.close()
-
-
-def local(rabbit: Rabbit) -> LocalRabbit:
-    """A broker that may be tortured."""
-    if not isinstance(rabbit, LocalRabbit):
-        pytest.skip("the broker at ANTIPHON_TEST_AMQP_URL is somebody else's: it is not stopped or blocked")
-    return rabbit
-
-
-async def control(rabbit: Rabbit, *arguments: str) -> None:
-    """Run rabbitmqctl."""
-    broker = local(rabbit)
-    tool = broker.script.parent / "rabbitmqctl"
-    code = await asyncio.to_thread(broker.run, Command([tool, *arguments], broker.environment()), 60.0)
-    assert code == 0, broker.tail()
-
-
-async def close_connections(rabbit: Rabbit, vhost: str) -> None:
-    """What an operator does before maintenance."""
-    await control(rabbit, "close_all_connections", "--vhost", vhost.rpartition("/")[2], "maintenance")
 
 
 class Load:

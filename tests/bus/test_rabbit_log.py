@@ -11,8 +11,8 @@ import pytest
 
 from antiphon.devservices import Rabbit
 from bus.rabbit import RabbitBus
+from tests.bus.controlled import close_connections, local
 from tests.bus.helpers import PATIENCE, until
-from tests.bus.test_rabbit_faults import close_connections, local
 
 OURS = "bus.rabbit.connection"
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import aio_pika
+import pytest
 
 from antiphon.devservices import Rabbit
-from bus.port import Queue
+from bus.port import Message, Outgoing, Queue
 from bus.rabbit import RabbitBus
 from contracts.errors import PublishFailed, PublishRefused
-from tests.bus.helpers import PATIENCE, ids, to, until
+from tests.bus.controlled import control
+from tests.bus.helpers import PATIENCE, drained, ids, to, until
 
 
 async def test_a_full_queue_that_refuses_costs_the_others_nothing(rabbit: Rabbit) -> None:
@@ -50,3 +52,24 @@ async def test_a_full_queue_that_refuses_costs_the_others_nothing(rabbit: Rabbit
         finally:
             await connection.close()
             await bus.close()
+
+
+async def test_what_is_too_large_for_the_broker_costs_the_others_nothing(rabbit: Rabbit) -> None:
+    """It closes the channel of all that are under way: they are sent again, and it is not."""
+    await control(rabbit, "eval", "application:set_env(rabbit, max_message_size, 100000).")
+    try:
+        with rabbit.vhost() as vhost:
+            bus = RabbitBus(vhost, publish_timeout=PATIENCE)
+            await bus.start()
+            await bus.declare(Queue("q"))
+            large = Outgoing(Message("large", b"1" * 100_001), "q")
+            with pytest.raises(PublishFailed) as caught:
+                await bus.publish(*to("q", "a", "b"), large, *to("q", "c"))
+            assert list(caught.value.errors) == [2]
+            assert isinstance(caught.value.errors[2], PublishRefused)
+            assert "larger than" in str(caught.value.errors[2])
+            seen = await drained(bus, "q")
+            assert list(dict.fromkeys(seen)) == ["a", "b", "c"]
+            await bus.close()
+    finally:
+        await control(rabbit, "eval", "application:set_env(rabbit, max_message_size, 134217728).")
