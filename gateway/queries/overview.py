@@ -15,6 +15,7 @@ __all__ = [
     "Oldest",
     "ReactorNumbers",
     "count_by_status",
+    "count_dead",
     "dead_by_reactor",
     "held_in_quarantine",
     "oldest_open",
@@ -116,6 +117,14 @@ def dead_by_reactor(conn: Connection, workspace: str | None) -> dict[str, int]:
         .group_by(dead_letters.c.reactor)
     )
     return {reactor: int(count) for reactor, count in conn.execute(query)}
+
+
+def count_dead(conn: Connection, workspace: str) -> tuple[int, int]:
+    """How many dead letters nobody has settled, and in how many groups they are."""
+    d = dead_letters.c
+    query = select(func.count(), func.count(d.group_key.distinct()))
+    letters, groups = conn.execute(query.where(d.workspace == workspace, d.status == "dead")).one()
+    return int(letters), int(groups)
 
 
 def held_in_quarantine(conn: Connection, workspaces: Sequence[str] | None) -> int:

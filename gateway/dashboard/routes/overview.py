@@ -22,6 +22,7 @@ from gateway.queries.overview import (
     Oldest,
     ReactorNumbers,
     count_by_status,
+    count_dead,
     held_in_quarantine,
     oldest_open,
     per_minute,
@@ -60,13 +61,17 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """Everything that the page reads from the store, in one snapshot."""
+    """Everything that the page reads from the store, in one snapshot.
+
+    ``groups`` are the largest; ``dead`` counts all letters and all groups.
+    """
 
     statuses: dict[str, int]
     minutes: list[Minute]
     oldest: Oldest | None
     stuck: list[RunSummary]
     groups: list[DeadLetterGroup]
+    dead: tuple[int, int]
     quarantined: int
     reactors: list[ReactorNumbers]
     processes: list[Process]
@@ -83,6 +88,7 @@ def read_numbers(conn: Connection, workspace: str, reactors: Sequence[str], now:
         oldest=oldest_open(conn, workspace),
         stuck=stuck_runs(conn, workspace, most=8),
         groups=list_groups(conn, workspace, most=6),
+        dead=count_dead(conn, workspace),
         quarantined=held_in_quarantine(conn, [workspace]),
         reactors=reactor_numbers(conn, workspace, reactors),
         processes=list_processes(conn, now),
