@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from bus.port import QueueStats
 from contracts.errors import BusError, StoreError
+from gateway.dashboard.routes.quarantine import workspaces_of
 from gateway.dashboard.session import Session
 from gateway.dashboard.views import Desk, page
 from gateway.platform import Platform
@@ -80,8 +81,10 @@ class Numbers:
     reconciliation: Reconciliation
 
 
-def read_numbers(conn: Connection, workspace: str, reactors: Sequence[str], now: float) -> Numbers:
-    """The numbers of one workspace."""
+def read_numbers(
+    conn: Connection, workspace: str, reactors: Sequence[str], now: float, visible: Sequence[str]
+) -> Numbers:
+    """The numbers of one workspace; ``visible``: whose messages in quarantine its operators see."""
     return Numbers(
         statuses=count_by_status(conn, workspace),
         minutes=per_minute(conn, workspace, now=now),
@@ -89,7 +92,7 @@ def read_numbers(conn: Connection, workspace: str, reactors: Sequence[str], now:
         stuck=stuck_runs(conn, workspace, most=8),
         groups=list_groups(conn, workspace, most=6),
         dead=count_dead(conn, workspace),
-        quarantined=held_in_quarantine(conn, [workspace]),
+        quarantined=held_in_quarantine(conn, visible),
         reactors=reactor_numbers(conn, workspace, reactors),
         processes=list_processes(conn, now),
         partitions=list_partitions(conn, now),
@@ -159,8 +162,9 @@ async def overview(request: Request, desk: Desk, session: Session) -> Response:
     """The page, and the part of it that is asked for again every few seconds."""
     now, workspace = desk.now(), session.principal.workspace
     names = [reactor.name for reactor in desk.platform.reactors]
+    visible = workspaces_of(desk, session)
     numbers, (healths, queues) = await asyncio.gather(
-        desk.platform.database.read(lambda conn: read_numbers(conn, workspace, names, now)),
+        desk.platform.database.read(lambda conn: read_numbers(conn, workspace, names, now, visible)),
         health(desk.platform),
     )
     chart, top = bars(numbers.minutes)

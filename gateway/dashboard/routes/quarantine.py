@@ -18,14 +18,14 @@ from gateway.queries.dead_letters import Quarantined, get_quarantined, list_quar
 from gateway.queries.page import BadCursor
 from reactors.quarantine_desk import QuarantineDesk
 
-__all__ = ["ROUTES"]
+__all__ = ["ROUTES", "workspaces_of"]
 
 STATUSES = ("held", "releasing", "released", "discarded")
 HERE = "/ui/quarantine"
 
 
-def _workspaces(desk: Desk, session: Session) -> list[str]:
-    """What named no workspace is the installation's own to look after."""
+def workspaces_of(desk: Desk, session: Session) -> list[str]:
+    """Whose messages are seen: what named no workspace is the installation's own to look after."""
     own = session.principal.workspace
     return [own, ""] if own == desk.platform.workspace else [own]
 
@@ -33,7 +33,7 @@ def _workspaces(desk: Desk, session: Session) -> list[str]:
 @page()
 async def listed(request: Request, desk: Desk, session: Session) -> Response:
     """What was refused, the newest first."""
-    visible = _workspaces(desk, session)
+    visible = workspaces_of(desk, session)
     status = request.query_params.get("status", "held")
     status = status if status in STATUSES else "held"
     cursor = request.query_params.get("cursor")
@@ -51,7 +51,7 @@ async def listed(request: Request, desk: Desk, session: Session) -> Response:
 
 
 async def _find(request: Request, desk: Desk, session: Session) -> Quarantined:
-    visible, id = _workspaces(desk, session), str(request.path_params["id"])
+    visible, id = workspaces_of(desk, session), str(request.path_params["id"])
     found = None
     if id.isprintable():
         found = await desk.platform.database.read(
@@ -85,7 +85,7 @@ async def do(request: Request, desk: Desk, session: Session) -> Response:
     if not reason:
         asked = replace(_question(verb, held), error="Say why: whoever finds this later will want to know.")
         return show(request, desk, session, asked, back, code=422)
-    platform, visible = desk.platform, _workspaces(desk, session)
+    platform, visible = desk.platform, workspaces_of(desk, session)
     work = QuarantineDesk(platform.database, platform.bus)
     try:
         if verb == "release":
