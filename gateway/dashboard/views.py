@@ -175,12 +175,13 @@ def _sign_in(request: Request) -> Response:
 
 
 def _pretty(value: Any) -> str:
-    if isinstance(value, bytes):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return str(value.decode("utf-8", "backslashreplace"))
-    return str(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    """JSON to be read; a message's bytes that are none, or too deep a nest, as they are."""
+    try:
+        shown = json.loads(value) if isinstance(value, bytes) else value
+        text = json.dumps(shown, indent=2, ensure_ascii=False, default=str)
+    except (ValueError, RecursionError):
+        text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+    return text.encode("utf-8", "backslashreplace").decode()  # half a surrogate pair can't be sent
 
 
 def _iso(at: float) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bus.port import DIRECT, Message, Outgoing
 from tests.gateway.dashboard.forms import deeds, submit
 from tests.gateway.dashboard.scene import Scene, until
 
 
-async def hold(scene: Scene) -> str:
+async def hold(scene: Scene, body: bytes = b'{"<b>": 1}') -> str:
     """Garbage with a forged name on it, in quarantine; its id."""
-    message = Message("m-1", b'{"<b>": 1}', headers={"x-antiphon-kid": "<i>thief/1"})
+    message = Message("m-1", body, headers={"x-antiphon-kid": "<i>thief/1"})
     queue = f"reactor.{scene.platform.reactors[0].name}"
     await scene.bus.publish(Outgoing(message, queue, DIRECT))
     async with scene.signed_in() as browser:
@@ -68,3 +70,22 @@ async def test_a_release_says_what_it_does_and_does_it(scene: Scene) -> None:
 
         await until(again, "it to be held again")
     assert await deeds(scene) == [("quarantine.release", id, "a try")]
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b"[" * 1_500 + b"]" * 1_500, "[" * 1_500),
+        (b"[" * 600 + b"]" * 600, "["),
+        (rb'["\ud800"]', r"\ud800"),
+        (b"\xff\xfe", r"\xff\xfe"),
+    ],
+)
+async def test_whatever_was_refused_can_be_looked_at(scene: Scene, body: bytes, shown: str) -> None:
+    """Nested too deep to be read, half a surrogate pair, no text at all: each is a page, and no crash."""
+    id = await hold(scene, body)
+    async with scene.signed_in("viewer") as browser:
+        for path in (f"/ui/quarantine/{id}", "/ui/dead-letters"):
+            page = await browser.get(path)
+            assert page.status_code == 200, path
+            assert shown in page.text
