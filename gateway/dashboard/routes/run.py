@@ -25,7 +25,7 @@ from store.live.feeds import workspace_feed
 
 __all__ = ["ROUTES", "find_run", "flow_drawing", "node_states"]
 
-_MOST_FACTS = 2_000
+_MOST_FACTS = 2_000  # that are listed, the newest; where the run stands is told by all of them
 
 
 async def find_run(desk: Desk, session: Session, run_id: str) -> Run:
@@ -75,7 +75,7 @@ async def show_run(request: Request, desk: Desk, session: Session) -> Response:
     def read(conn: Connection) -> tuple[list[Fact], list[RunSummary], list[AuditEntry]]:
         deeds = list_audit(conn, workspace, targets=[f"run/{run.id}"], most=50).items
         return (
-            list_facts(conn, workspace, run.id, most=_MOST_FACTS),
+            list_facts(conn, workspace, run.id, most=max(run.seq, 1)),
             related_runs(conn, workspace, run.id),
             deeds,
         )
@@ -88,7 +88,7 @@ async def show_run(request: Request, desk: Desk, session: Session) -> Response:
         template,
         session,
         run=run,
-        facts=facts,
+        facts=facts[-_MOST_FACTS:],
         related=related,
         deeds=deeds,
         progress=progress,

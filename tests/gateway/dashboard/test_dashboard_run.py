@@ -1,0 +1,39 @@
+"""The page of one run: all of its history counts, however long it is."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+
+from store.tables import history, runs
+from tests.gateway.dashboard.scene import WORKSPACE, Scene
+from tests.gateway.seeding import NOW, fact, put
+from tests.gateway.seeding import run as run_row
+
+
+def told(id: str, seq: int, type: str, node: str | None, **data: Any) -> dict[str, Any]:
+    """A fact with its data."""
+    return {**fact(id, seq), "type": type, "node": node, "at": NOW + seq, "data": orjson.dumps(data).decode()}
+
+
+async def test_a_run_stands_where_its_newest_fact_says_however_long_its_history(scene: Scene) -> None:
+    """Thousands of retries; the step is done now, and the newest facts are those that are listed."""
+    facts = [told("long", 1, "run_started", None)]
+    error = {"code": "retryable", "message": "busy"}
+    for attempt in range(1, 1_200):
+        facts.append(told("long", 2 * attempt, "step_scheduled", "match_driver", attempt=attempt))
+        failed = {"attempt": attempt, "error": error, "retry_at": NOW}
+        facts.append(told("long", 2 * attempt + 1, "step_failed", "match_driver", **failed))
+    facts.append(told("long", 2_400, "step_completed", "match_driver", attempt=1_200))
+    await put(scene.database, runs, run_row("long", "running", workspace=WORKSPACE, seq=2_400))
+    await scene.database.write(lambda conn: conn.execute(history.insert(), facts) and None)
+    async with scene.signed_in("viewer") as browser:
+        page = (await browser.get("/ui/runs/long")).text
+    assert re.search(
+        r"<span class=\"mono\">match_driver</span>\s*</td>\s*<td[^>]*><span class=\"badge tone-ok", page
+    )
+    assert "the newest 2 000 facts of 2 400" in page
+    assert 'id="fact-2400"' in page
+    assert 'id="fact-400"' not in page
