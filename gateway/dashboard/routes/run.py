@@ -97,6 +97,7 @@ async def show_run(request: Request, desk: Desk, session: Session) -> Response:
         words=fact_words,
         brief=lambda fact: fact_brief({"data": fact.data}) or _fields(fact.data),
         page_path=f"/ui/runs/{run.id}",
+        stamp=_stamp(run),
     )
 
 
@@ -110,11 +111,15 @@ async def stream(request: Request, desk: Desk, session: Session) -> Response:
         if await desk.session(request) is None:
             return OVER
         newest = await desk.platform.database.read(lambda conn: get_run(conn, workspace, run.id))
-        return f"{newest.seq}.{newest.status}" if newest is not None else OVER
+        return _stamp(newest) if newest is not None else OVER
 
-    seen = request.headers.get("last-event-id") or f"{run.seq}.{run.status}"
+    seen = request.headers.get("last-event-id") or request.query_params.get("seen")
     source = changes(desk.platform.live, workspace_feed(workspace), run.id, stamp, seen)
     return EventStream(source, request.app.state.streams)
+
+
+def _stamp(run: Run) -> str:
+    return f"{run.seq}.{run.status}"
 
 
 def _fields(data: Mapping[str, Any]) -> str:

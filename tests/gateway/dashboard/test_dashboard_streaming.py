@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import update
 
@@ -14,7 +16,7 @@ from gateway.dashboard import streaming
 from gateway.dashboard.streaming import OVER, changes
 from store.live.memory import MemoryLive
 from store.tables import keys
-from tests.gateway.dashboard.scene import Scene
+from tests.gateway.dashboard.scene import WORKSPACE, Scene
 
 FEED, LIMIT = "ws/nyc", 10.0
 
@@ -162,3 +164,21 @@ async def test_a_revoked_key_ends_its_open_streams(scene: Scene, monkeypatch: py
         await scene.app(scope, receive, revoke)
     assert sent[0]["status"] == 200
     assert not sent[-1].get("more_body", False)
+
+
+async def test_what_changes_between_a_page_and_its_stream_is_told(scene: Scene) -> None:
+    """The stream goes by what the page showed: a run that ended before it was open ended on the page, too."""
+    run = await scene.ride("r-2", flow="refund")
+    await scene.until_run(run, waiting="approve")
+    async with scene.serving() as base, httpx.AsyncClient(base_url=base, timeout=LIMIT) as browser:
+        await browser.post("/ui/login", data={"key": scene.keys["viewer"]})
+        page = (await browser.get(f"/ui/runs/{run}")).text
+        await scene.client.cancel(WORKSPACE, run, reason="a test", actor="ann")
+        await scene.until_run(run, status="cancelled")
+        address = re.search(r'sse-connect="([^"]+)"', page)
+        assert address
+        async with asyncio.timeout(LIMIT), browser.stream("GET", address[1]) as stream:
+            async for line in stream.aiter_lines():
+                if line.startswith("event: changed"):
+                    return
+    raise AssertionError("the stream ended and said nothing")
