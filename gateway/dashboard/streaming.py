@@ -32,7 +32,9 @@ async def changes(
 ) -> AsyncIterator[bytes]:
     """Server-sent events ``changed``, one for each new ``stamp()``; ``seen`` is the client's last.
 
-    Ends with the stamp OVER. ``mentions`` is text that an entry of the feed has when it is about this page.
+    Ends with the stamp OVER, after a last ``changed``: what the page then asks for says why it is over (sign
+    in, it is gone), where a closed stream would only be opened again. ``mentions`` is text that an entry of
+    the feed has when it is about this page.
     """
     follower = live.follow(feed)
     waiting: asyncio.Task[None] | None = None
@@ -42,6 +44,7 @@ async def changes(
             waiting = waiting or asyncio.create_task(_heard(follower, mentions.encode()))
             now = await _stamp(stamp)
             if now == OVER:
+                yield b"event: changed\ndata: over\n\n"
                 return
             if now is not None and now != seen:
                 if seen is not None:

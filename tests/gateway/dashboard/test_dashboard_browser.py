@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+from sqlalchemy import update
 
+from store.tables import keys
 from tests.gateway.dashboard.scene import Scene
 
 pytestmark = pytest.mark.browser
@@ -104,6 +106,23 @@ async def test_an_open_run_updates_by_itself(desk: Desk, scene: Scene) -> None:
     await scene.end_trip("r-3", run)
     await expect(page.locator("main .badge").first).to_have_text("completed")
     await expect(page.locator(".flow title", has_text="capture_payment (at payments): done")).to_have_count(1)
+
+
+async def test_an_open_page_of_a_revoked_key_leads_to_the_sign_in(desk: Desk, scene: Scene) -> None:
+    """It does not go on to show what it last saw, as if it only had to connect again."""
+    run = await scene.ride("r-9", flow="refund")
+    await scene.until_run(run, waiting="approve")
+    page = await desk.sign_in(scene.keys["viewer"], then=f"/ui/runs/{run}")
+    await expect(page.locator("[data-live]")).to_have_text("Live")
+    now = scene.platform.clock()
+    revoked = update(keys).where(keys.c.role == "viewer").values(revoked_at=now)
+    await scene.database.write(lambda conn: conn.execute(revoked) and None)
+    await expect(page.get_by_label("API key")).to_be_visible()
+    heard = (
+        "401",
+        "[object Event]",
+    )  # that is how it heard of it: the stream ended, and the page was refused
+    desk.complaints = [said for said in desk.complaints if not any(part in said for part in heard)]
 
 
 async def test_a_dead_letter_is_redriven_in_its_story(desk: Desk, scene: Scene) -> None:

@@ -121,8 +121,9 @@ async def test_a_stream_outlives_the_store_and_the_feed(
 
 
 async def test_a_stream_ends_with_its_page(live: MemoryLive) -> None:
-    """The stamp OVER closes it."""
-    assert [chunk async for chunk in changes(live, FEED, "c-1", State(OVER), "one")] == [b"retry: 1000\n\n"]
+    """The stamp OVER closes it; the page is told, so that it asks and hears why."""
+    chunks = [chunk async for chunk in changes(live, FEED, "c-1", State(OVER), "one")]
+    assert chunks == [b"retry: 1000\n\n", b"event: changed\ndata: over\n\n"]
 
 
 async def test_a_revoked_key_ends_its_open_streams(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
