@@ -152,7 +152,22 @@
   if (window.Idiomorph)
     Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) =>
       !((name === "open" && node.matches("details")) || (name === "class" && node.matches("[data-row].current")) || name === "checked");
-  document.addEventListener("htmx:afterSettle", () => { refreshAges(); refreshSelection(); });
+  document.addEventListener("htmx:afterSettle", () => { one("#stale")?.remove(); refreshAges(); refreshSelection(); });
+  // What could not be brought up to date says so: old numbers look like new ones. A poll tries again anyway.
+  const stale = (event) => {
+    const live = event.target;
+    if (live.id !== "live") return;
+    if (!live.matches("[data-poll]")) setTimeout(() => htmx.trigger(live, "sse:changed"), 5000);
+    if (one("#stale")) return;
+    const since = `${new Date().toISOString().slice(11, 19)} UTC`;
+    const said = event.detail.xhr?.status ? `the gateway answered ${event.detail.xhr.status}` : "the gateway did not answer";
+    const notice = Object.assign(document.createElement("div"), { id: "stale", className: "notice tone-warn" });
+    notice.append(Object.assign(document.createElement("span"), {
+      textContent: `Since ${since} this page can't be brought up to date (${said}): what it shows is from before. It tries again.`,
+    }));
+    one("#notices").append(notice);
+  };
+  for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) document.addEventListener(name, stale);
   for (const [name, on] of [["htmx:sseOpen", true], ["htmx:sseError", false], ["htmx:sseClose", false]])
     document.addEventListener(name, () => {
       for (const place of all("[data-live]")) {

@@ -125,6 +125,23 @@ async def test_an_open_page_of_a_revoked_key_leads_to_the_sign_in(desk: Desk, sc
     desk.complaints = [said for said in desk.complaints if not any(part in said for part in heard)]
 
 
+@pytest.mark.parametrize("kind", ["polled", "streamed"])
+async def test_a_page_that_can_not_be_brought_up_to_date_says_so(desk: Desk, scene: Scene, kind: str) -> None:
+    """What it shows is from before; once there is an answer again it is current, without a word."""
+    run = await scene.ride("r-10")
+    await scene.until_run(run, waiting="trip.ended.v1")
+    path = "/ui/overview" if kind == "polled" else f"/ui/runs/{run}"
+    page = await desk.sign_in(scene.keys["viewer"], then=path)
+    if kind == "streamed":
+        await expect(page.locator("[data-live]")).to_have_text("Live")
+    await page.route(f"**{path}", lambda route: route.fulfill(status=503, body="away"))
+    await scene.end_trip("r-10", run)
+    await expect(page.locator("#notices")).to_contain_text("the gateway answered 503", timeout=15_000)
+    await page.unroute(f"**{path}")
+    await expect(page.locator("#notices")).to_be_empty(timeout=15_000)
+    desk.complaints = [said for said in desk.complaints if "503" not in said]
+
+
 async def test_a_dead_letter_is_redriven_in_its_story(desk: Desk, scene: Scene) -> None:
     """The dialog says what will be touched; after it the finding is gone, and the reaction is done."""
     run = await scene.ride("r-4-unlucky")
