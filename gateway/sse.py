@@ -142,8 +142,8 @@ class EventStream(Response):
         tasks = (pump, *ends)
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            slow = pump in done and pump.exception() is None and pump.result()
-            if pump in done and not slow and gone not in done:
+            if pump in done and pump.exception() is None and not pump.result() and gone not in done:
+                # All of it is in the buffer; what is still to be sent is.
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:

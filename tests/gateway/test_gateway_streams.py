@@ -264,6 +264,21 @@ async def test_a_source_that_ends_ends_the_stream() -> None:
     assert wire.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
 
 
+async def test_a_source_that_fails_ends_the_stream() -> None:
+    """A client whose stream is over comes back; one that only gets heartbeats waits for ever."""
+
+    async def source() -> AsyncIterator[bytes]:
+        yield b"data: 1\n\n"
+        raise KeyError("a defect of ours")
+
+    wire, streams = Wire(), Streams(10)
+    wire.may_write.set()
+    async with asyncio.timeout(LIMIT):
+        await EventStream(source(), streams, beat=0.01)({"type": "http"}, wire.receive, wire.send)
+    assert wire.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
+    assert streams.open == 0
+
+
 async def test_a_stream_goes_on_while_nobody_can_say_whether_its_key_stands(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
