@@ -194,12 +194,13 @@ def _operators(audit: Sequence[RowData]) -> LaneDraft:
     for entry in audit:
         at = float(entry["at"])
         reason = f": {entry['reason']}" if entry.get("reason") else ""
+        failed = (entry.get("detail") or {}).get("error")
         row = Row(
             f"audit-{entry['seq']}",
             str(entry["action"]),
             "",
-            status("done"),
-            f"{entry['actor']} asked for it{reason}",
+            status("failed" if failed else "done"),
+            f"Not done: {failed}" if failed else f"{entry['actor']} asked for it{reason}",
             at,
             at,
         )

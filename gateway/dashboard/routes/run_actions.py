@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from contracts.errors import RunError
-from gateway.audit import record
+from gateway.audit import audited
 from gateway.auth import Principal
 from gateway.bodies import parse_json
 from gateway.dashboard.asking import REASON, Ask, Field, show
@@ -140,12 +140,18 @@ async def _perform(
     platform: Platform, who: Principal, run: Run, verb: str, values: dict[str, str], data: Any
 ) -> tuple[str, str | None]:
     """Does it; a sentence, and where to go where that is not back. Raises RunError, BusError, StoreError."""
-    reason, node, client = values["reason"], values["from_node"] or None, platform.client
-    signal_id = platform.random_id()
+    reason, node, signal_id = values["reason"] or None, values["from_node"] or None, platform.random_id()
     detail: dict[str, Any] | None = {"from_node": node} if node else None
     if verb == "signal":
         detail = {"name": values["name"], "id": signal_id}
-    await record(platform, who, f"run.{verb}", f"run/{run.id}", reason=reason or None, detail=detail)
+    async with audited(platform, who, f"run.{verb}", f"run/{run.id}", reason=reason, detail=detail):
+        return await _ask_of(platform, who, run, verb, values, data, signal_id)
+
+
+async def _ask_of(
+    platform: Platform, who: Principal, run: Run, verb: str, values: dict[str, str], data: Any, signal_id: str
+) -> tuple[str, str | None]:
+    reason, node, client = values["reason"], values["from_node"] or None, platform.client
     name = f"{run.flow} {run.key}"
     match verb:
         case "cancel":

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from contracts.errors import RunError
-from gateway.audit import record
+from gateway.audit import audited, record
 from gateway.dashboard.asking import REASON, Ask, Field, show
 from gateway.dashboard.session import Session
 from gateway.dashboard.views import Desk, action, back_to, page, redirect
@@ -166,12 +166,12 @@ async def do_bulk(request: Request, desk: Desk, session: Session) -> Response:
 
     async def each(run: RunSummary) -> bool:
         async with gate:
-            await record(desk.platform, who, f"run.{verb}", f"run/{run.id}", reason=reason or None)
             try:
-                if verb == "cancel":
-                    await client.cancel(who.workspace, run.id, reason=reason, actor=who.actor)
-                else:
-                    await client.retry(who.workspace, run.id, reason=reason, actor=who.actor)
+                async with audited(desk.platform, who, f"run.{verb}", f"run/{run.id}", reason=reason or None):
+                    if verb == "cancel":
+                        await client.cancel(who.workspace, run.id, reason=reason, actor=who.actor)
+                    else:
+                        await client.retry(who.workspace, run.id, reason=reason, actor=who.actor)
             except RunError:
                 return False  # it has ended, or moved on, since it was shown
             return True

@@ -84,6 +84,24 @@ async def test_a_run_is_paused_resumed_and_cancelled_and_each_is_audited(scene: 
     ]
 
 
+async def test_what_was_not_done_is_not_written_down_as_done(scene: Scene) -> None:
+    """A run past its pivot can't be cancelled: alone and among many, the audit says that it was not."""
+    run = await scene.ride("r-17")
+    await scene.until_run(run, waiting="trip.ended.v1")
+    async with scene.signed_in() as browser:
+        await submit(browser, f"/ui/runs/{run}/cancel", reason="asked")
+        await submit(browser, f"/ui/runs/bulk/cancel?id={run}", reason="all of them")
+        for path in (f"/ui/runs/{run}", f"/ui/stories/{run}", "/ui/audit"):
+            assert "is past its pivot and only goes forward" in (await browser.get(path)).text, path
+    told = [(what, why) for what, target, why in await deeds(scene) if target == f"run/{run}"]
+    assert told == [
+        ("run.cancel", "asked"),
+        ("run.cancel.failed", None),
+        ("run.cancel", "all of them"),
+        ("run.cancel.failed", None),
+    ]
+
+
 async def test_a_signal_is_sent_with_its_data_and_bad_json_is_said(scene: Scene) -> None:
     """The form comes back with what was typed and what is wrong with it."""
     run = await scene.ride("r-6", flow="refund")
