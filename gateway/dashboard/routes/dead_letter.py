@@ -100,7 +100,9 @@ async def do(request: Request, desk: Desk, session: Session) -> Response:
         if verb == "discard":
             if not values["reason"]:
                 return again("Say why: whoever finds this later will want to know.")
-            await letters.discard(who.workspace, letter.id, actor=who.actor, reason=values["reason"])
+            reason = values["reason"]
+            if not await letters.discard(who.workspace, letter.id, actor=who.actor, reason=reason):
+                return redirect(back, "bad", "Not done: it was redriven or discarded before.")
             return redirect(back, "ok", f"Discarded the {letter.type} for {letter.reactor}.")
         depth = desk.platform.max_depth
         data: Any = parse_json(values["data"].encode(), depth) if verb == "edit" else None

@@ -177,6 +177,19 @@ async def test_a_dead_letter_is_shown_and_redriven(scene: Scene) -> None:
     assert ("redrive", "the mailbox was emptied") in [(what, why) for what, _, why in await deeds(scene)]
 
 
+async def test_of_two_operators_the_second_is_told_that_a_letter_is_settled(scene: Scene) -> None:
+    """Both have the question open; one discards the letter, and the other hears that it was done before."""
+    run = await scene.ride("r-18-unlucky")
+    letter = await scene.dead_letter(run)
+    async with scene.signed_in() as ann, scene.signed_in("admin") as bob:
+        asked = await bob.get(f"/ui/dead-letters/{letter}/discard")
+        await submit(ann, f"/ui/dead-letters/{letter}/discard", reason="a test rider")
+        form = {"csrf": token_of(asked), "reason": "me, too"}
+        await bob.post(f"/ui/dead-letters/{letter}/discard", data=form)
+        assert "Not done: it was redriven or discarded before." in (await bob.get("/ui/audit")).text
+    assert [why for what, _, why in await deeds(scene) if what == "discard"] == ["a test rider"]
+
+
 async def test_an_edited_letter_must_fit_its_contract(scene: Scene) -> None:
     """What does not is said with the place; what does is sent."""
     run = await scene.ride("r-11-unlucky")
