@@ -99,8 +99,12 @@ class DeadLetters:
         status: str | None = "dead",
         most: int = 100,
         before: float | None = None,
+        until: float | None = None,
     ) -> list[DeadLetter]:
-        """Letters, the newest first; ``before`` (``dead_at`` of the last one seen) pages on."""
+        """Letters, the newest first; ``before`` (``dead_at`` of the last one seen) pages on.
+
+        ``until``: none that died later.
+        """
         d = dead_letters.c
         conditions = [d.workspace == workspace]
         for column, wanted in ((d.reactor, reactor), (d.group_key, group), (d.status, status)):
@@ -108,6 +112,8 @@ class DeadLetters:
                 conditions.append(column == wanted)
         if before is not None:
             conditions.append(d.dead_at < before)
+        if until is not None:
+            conditions.append(d.dead_at <= until)
         query = select(dead_letters).where(*conditions).order_by(d.dead_at.desc(), d.id).limit(most)
         rows = await self._database.read(lambda conn: list(conn.execute(query).all()))
         return [DeadLetter.of(row) for row in rows]
@@ -136,10 +142,20 @@ class DeadLetters:
         await self._send([letter], actor, reason, target=id, bodies={id: body})
 
     async def redrive_group(
-        self, workspace: str, group: str, *, actor: str, reason: str, most: int = MOST_AT_ONCE
+        self,
+        workspace: str,
+        group: str,
+        *,
+        actor: str,
+        reason: str,
+        most: int = MOST_AT_ONCE,
+        until: float | None = None,
     ) -> int:
-        """Send the letters of a group again, the oldest first; returns how many. Raises PublishFailed."""
-        letters = await self.letters(workspace, group=group, most=most)
+        """Send the letters of a group again, the oldest first; returns how many. Raises PublishFailed.
+
+        ``until``: only those that had died by then, which somebody has seen.
+        """
+        letters = await self.letters(workspace, group=group, most=most, until=until)
         await self._send(letters[::-1], actor, reason, target=group, bodies={})
         return len(letters)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -80,34 +82,38 @@ async def _of_group(desk: Desk, session: Session, key: str) -> list[DeadLetterSu
 
 def _question(verb: str, key: str, letters: list[DeadLetterSummary]) -> Ask:
     count = len(letters)
+    # What dies while the question is open was not asked about.
+    shown = Field(
+        "until", kind="hidden", value=repr(max((letter.dead_at for letter in letters), default=0.0))
+    )
+    more = (f"Only the newest {count} are touched; ask again for the rest.",) if count >= MOST_AT_ONCE else ()
     word = "1 dead letter" if count == 1 else f"{count} dead letters"
     who = letters[0].reactor if letters else "nobody"
     types = ", ".join(sorted({letter.type for letter in letters}))
     if verb == "redrive":
         text = f"Sends them to {who} again, and to nobody else; attempts count anew. What is done stays done."
-        fields = (REASON, Field("key", kind="hidden", value=key))
-        return Ask(
-            f"Redrive {word}?", (text, f"{types}: {key}"), f"Redrive {word}", fields, possible=count > 0
-        )
+        fields = (REASON, Field("key", kind="hidden", value=key), shown)
+        touches = (text, f"{types}: {key}", *more)
+        return Ask(f"Redrive {word}?", touches, f"Redrive {word}", fields, possible=count > 0)
     text = f"{who} will never handle them. They stay to be seen, with your reason."
-    fields = (NEEDED_REASON, Field("key", kind="hidden", value=key))
-    return Ask(
-        f"Discard {word}?", (text, f"{types}: {key}"), f"Discard {word}", fields, True, possible=count > 0
-    )
+    fields = (NEEDED_REASON, Field("key", kind="hidden", value=key), shown)
+    touches = (text, f"{types}: {key}", *more)
+    return Ask(f"Discard {word}?", touches, f"Discard {word}", fields, True, possible=count > 0)
 
 
 @action("settle dead letters")
 async def do_group(request: Request, desk: Desk, session: Session) -> Response:
-    """Does it. The reactors' room writes it down."""
+    """Does it with the letters that were shown. The reactors' room writes it down."""
     verb, who = _verb(request), session.principal
     form = await request.form()
+    until = _until(form.get("until"))
     key, reason = str(form.get("key") or ""), str(form.get("reason") or "").strip()
     back = back_to(form.get("back"), "/ui/dead-letters")
     letters = letters_of(desk)
     if verb == "redrive":
-        count = await letters.redrive_group(who.workspace, key, actor=who.actor, reason=reason)
+        count = await letters.redrive_group(who.workspace, key, actor=who.actor, reason=reason, until=until)
         return redirect(back, "ok", f"{count} dead letter{'s' * (count != 1)} sent again.")
-    found = await _of_group(desk, session, key)
+    found = [letter for letter in await _of_group(desk, session, key) if letter.dead_at <= until]
     if not reason:
         question = _question(verb, key, found)
         asked = Ask(question.title, question.touches, question.submit, question.fields, True, "Say why.")
@@ -116,6 +122,14 @@ async def do_group(request: Request, desk: Desk, session: Session) -> Response:
         who.workspace, *(letter.id for letter in found), actor=who.actor, reason=reason
     )
     return redirect(back, "ok", f"{count} dead letter{'s' * (count != 1)} discarded.")
+
+
+def _until(given: object) -> float:
+    """When the newest letter died that was shown; of a form that does not say, all are meant."""
+    try:
+        return float(str(given)) if given else math.inf
+    except ValueError:
+        raise HTTPException(400, "This form does not say which letters it showed; open it again.") from None
 
 
 def _verb(request: Request) -> str:

@@ -22,6 +22,11 @@ async def submit(browser: httpx.AsyncClient, path: str, **values: Any) -> httpx.
     """Ask, then do what was asked, as the form says."""
     asked = await browser.get(path)
     assert asked.status_code == 200, asked.text
+    return await send(browser, asked, path, **values)
+
+
+async def send(browser: httpx.AsyncClient, asked: httpx.Response, path: str, **values: Any) -> httpx.Response:
+    """Do what a question asked, as its form says."""
     hidden = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', asked.text)
     form: dict[str, Any] = {}
     for name, value in hidden:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import pytest
 from sqlalchemy import select
 
 from store.tables import dead_letters, runs
-from tests.gateway.dashboard.forms import deeds, submit, token_of
-from tests.gateway.dashboard.scene import Scene, until
+from tests.gateway.dashboard.forms import deeds, send, submit, token_of
+from tests.gateway.dashboard.scene import WORKSPACE, Scene, until
+from tests.gateway.seeding import NOW, letter, put
 
 
 async def test_viewers_see_no_buttons_and_may_not_push_them(scene: Scene) -> None:
@@ -188,6 +190,23 @@ async def test_of_two_operators_the_second_is_told_that_a_letter_is_settled(scen
         await bob.post(f"/ui/dead-letters/{letter}/discard", data=form)
         assert "Not done: it was redriven or discarded before." in (await bob.get("/ui/audit")).text
     assert [why for what, _, why in await deeds(scene) if what == "discard"] == ["a test rider"]
+
+
+@pytest.mark.parametrize(("verb", "status"), [("redrive", "redriven"), ("discard", "discarded")])
+async def test_a_group_is_settled_as_it_was_shown(scene: Scene, verb: str, status: str) -> None:
+    """What dies while the question is open was not asked about, and stays."""
+    key = "notify: no address"
+    await put(scene.database, dead_letters, letter("seen", workspace=WORKSPACE, group_key=key))
+    async with scene.signed_in() as browser:
+        asked = await browser.get(f"/ui/dead-letters/group/{verb}", params={"key": key})
+        assert f"{verb.capitalize()} 1 dead letter" in asked.text
+        late = letter("late", workspace=WORKSPACE, group_key=key, at=NOW + 60)
+        await put(scene.database, dead_letters, late)
+        answer = await send(browser, asked, f"/ui/dead-letters/group/{verb}", reason="mended")
+        assert answer.status_code == 303
+    query = select(dead_letters.c.id, dead_letters.c.status).order_by(dead_letters.c.dead_at)
+    found = await scene.database.read(lambda conn: conn.execute(query).all())
+    assert [tuple(row) for row in found] == [("seen", status), ("late", "dead")]
 
 
 async def test_an_edited_letter_must_fit_its_contract(scene: Scene) -> None:
