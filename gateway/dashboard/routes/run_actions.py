@@ -13,7 +13,7 @@ from contracts.errors import RunError
 from gateway.audit import audited
 from gateway.auth import Principal
 from gateway.bodies import parse_json
-from gateway.dashboard.asking import REASON, Ask, Field, show
+from gateway.dashboard.asking import REASON, Ask, Field, once, show
 from gateway.dashboard.routes.run import find_run
 from gateway.dashboard.session import Session
 from gateway.dashboard.views import Desk, action, back_to, page, redirect
@@ -130,26 +130,27 @@ async def do(request: Request, desk: Desk, session: Session) -> Response:
         except Problem as problem:
             return _again(request, desk, session, run, verb, values, str(problem))
     try:
-        text, to = await _perform(desk.platform, session.principal, run, verb, values, data)
+        id = once(form, desk.platform)
+        text, to = await _perform(desk.platform, session.principal, run, verb, values, data, id)
     except RunError as error:
         return redirect(back, "bad", f"Not done: {error}")
     return redirect(to or back, "ok", text)
 
 
 async def _perform(
-    platform: Platform, who: Principal, run: Run, verb: str, values: dict[str, str], data: Any
+    platform: Platform, who: Principal, run: Run, verb: str, values: dict[str, str], data: Any, id: str
 ) -> tuple[str, str | None]:
     """Does it; a sentence, and where to go where that is not back. Raises RunError, BusError, StoreError."""
-    reason, node, signal_id = values["reason"] or None, values["from_node"] or None, platform.random_id()
+    reason, node = values["reason"] or None, values["from_node"] or None
     detail: dict[str, Any] | None = {"from_node": node} if node else None
     if verb == "signal":
-        detail = {"name": values["name"], "id": signal_id}
+        detail = {"name": values["name"], "id": id}
     async with audited(platform, who, f"run.{verb}", f"run/{run.id}", reason=reason, detail=detail):
-        return await _ask_of(platform, who, run, verb, values, data, signal_id)
+        return await _ask_of(platform, who, run, verb, values, data, id)
 
 
 async def _ask_of(
-    platform: Platform, who: Principal, run: Run, verb: str, values: dict[str, str], data: Any, signal_id: str
+    platform: Platform, who: Principal, run: Run, verb: str, values: dict[str, str], data: Any, id: str
 ) -> tuple[str, str | None]:
     reason, node, client = values["reason"], values["from_node"] or None, platform.client
     name = f"{run.flow} {run.key}"
@@ -159,7 +160,7 @@ async def _ask_of(
             return f"Asked {name} to cancel.", None
         case "retry":
             goes_on = await client.retry(
-                who.workspace, run.id, from_node=node, reason=reason, actor=who.actor
+                who.workspace, run.id, from_node=node, reason=reason, actor=who.actor, retry_id=id
             )
             if goes_on == run.id:
                 return f"{name} goes on.", None
@@ -171,9 +172,7 @@ async def _ask_of(
             await client.resume(who.workspace, run.id, reason=reason, actor=who.actor)
             return f"{name} goes on.", None
         case _:
-            await client.signal(
-                who.workspace, run.id, values["name"], data, signal_id=signal_id, actor=who.actor
-            )
+            await client.signal(who.workspace, run.id, values["name"], data, signal_id=id, actor=who.actor)
             return f"Sent {values['name']} to {name}.", None
 
 

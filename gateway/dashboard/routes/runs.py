@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from contracts.errors import RunError
 from gateway.audit import audited, record
-from gateway.dashboard.asking import REASON, Ask, Field, show
+from gateway.dashboard.asking import REASON, Ask, Field, once, show
 from gateway.dashboard.session import Session
 from gateway.dashboard.views import Desk, action, back_to, page, redirect
 from gateway.queries.page import BadCursor
@@ -160,6 +160,7 @@ async def do_bulk(request: Request, desk: Desk, session: Session) -> Response:
     values = QueryParams([(name, str(value)) for name, value in form.multi_items() if name == "id"])
     fitting, chosen = await _chosen(request, desk, who.workspace, verb, values)
     reason, client = str(form.get("reason") or ""), desk.platform.client
+    retry_id = once(form, desk.platform)
     detail = {"count": len(fitting), "runs": [run.id for run in fitting]}
     await record(desk.platform, who, f"runs.{verb}", "runs", reason=reason or None, detail=detail)
     gate = asyncio.Semaphore(_SIDE_BY_SIDE)
@@ -171,7 +172,9 @@ async def do_bulk(request: Request, desk: Desk, session: Session) -> Response:
                     if verb == "cancel":
                         await client.cancel(who.workspace, run.id, reason=reason, actor=who.actor)
                     else:
-                        await client.retry(who.workspace, run.id, reason=reason, actor=who.actor)
+                        await client.retry(
+                            who.workspace, run.id, reason=reason, actor=who.actor, retry_id=retry_id
+                        )
             except RunError:
                 return False  # it has ended, or moved on, since it was shown
             return True

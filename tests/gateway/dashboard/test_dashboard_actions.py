@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 from sqlalchemy import select
 
-from store.tables import dead_letters, runs
+from store.tables import audit, dead_letters, history, runs
 from tests.gateway.dashboard.forms import deeds, send, submit, token_of
 from tests.gateway.dashboard.scene import WORKSPACE, Scene, until
 from tests.gateway.seeding import NOW, letter, put
@@ -134,6 +135,47 @@ async def test_an_ended_run_is_run_again_as_a_new_one(scene: Scene) -> None:
         again = await until(linked, "the new run")
         page = (await browser.get(f"/ui/runs/{run}")).text
         assert f"/ui/runs/{again}" in page
+
+
+@pytest.mark.parametrize("many", [False, True])
+async def test_a_form_that_is_sent_twice_makes_one_new_run(scene: Scene, many: bool) -> None:
+    """A button that was pushed twice, or an answer that was lost: the question was the same."""
+    run = await scene.ride("r-19-declined")
+    await scene.until_run(run, status="compensated")
+    path = f"/ui/runs/bulk/retry?id={run}" if many else f"/ui/runs/{run}/retry"
+    query = select(history.c.data).where(history.c.run_id == run, history.c.type == "rerun_started")
+
+    async def reasons() -> list[str]:
+        found = await scene.database.read(
+            lambda conn: conn.execute(query.order_by(history.c.seq)).scalars().all()
+        )
+        return [orjson.loads(data)["reason"] for data in found]
+
+    async def last() -> bool:
+        return "another question" in await reasons()
+
+    async with scene.signed_in() as browser:
+        asked = await browser.get(path)
+        for _ in range(2):
+            assert (await send(browser, asked, path, reason="pushed twice")).status_code == 303
+            await until(reasons, "the new run")
+        await submit(browser, path, reason="another question")
+        await until(last, "another run, for another question")
+    assert await reasons() == ["pushed twice", "another question"]
+
+
+async def test_a_signal_form_that_is_sent_twice_sends_one_signal(scene: Scene) -> None:
+    """Both times it has the id of its question, by which the run knows it again."""
+    run = await scene.ride("r-20", flow="refund")
+    await scene.until_run(run, waiting="approve")
+    async with scene.signed_in() as browser:
+        asked = await browser.get(f"/ui/runs/{run}/signal")
+        for _ in range(2):
+            await send(browser, asked, f"/ui/runs/{run}/signal", name="other", data="{}")
+    query = select(audit.c.detail).where(audit.c.action == "run.signal")
+    details = await scene.database.read(lambda conn: conn.execute(query).scalars().all())
+    assert len(details) == 2
+    assert len(set(details)) == 1
 
 
 async def test_many_runs_are_cancelled_after_their_count_was_shown(scene: Scene) -> None:
