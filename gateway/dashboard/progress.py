@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +30,7 @@ class NodeProgress:
 
     node: str
     kind: str = "step"  # step, wait, sleep, emit, choice, parallel, call, compensation
-    status: str = "running"  # running, retrying, waiting, done, failed, stuck, skipped
+    status: str = "running"  # running, retrying, waiting, done, failed, stuck, stopped
     started: float = 0.0
     ended: float | None = None
     attempts: list[Attempt] = field(default_factory=list)
@@ -126,11 +126,15 @@ def progress_of(history: Sequence[Mapping[str, Any]]) -> Progress:
         if type_ in _MARKS:
             progress.marks.append(Mark(type_, at, _mark_text(type_, node, data), int(fact.get("seq") or 0)))
             if type_ in _ENDS:
-                _close(progress, at)
+                _close(progress, at, "The run ended before this did")
+            if type_ == "compensation_started":
+                _close(progress, at, "Stopped when the run began to go back")
             if type_ == "run_migrated":
                 _rename(progress, data.get("renames") or {})
         if node and (type_ not in _MARKS or type_ in _BOTH):
             _apply(progress, type_, str(node), at, data)
+        if type_ == "branches_joined":
+            _close(progress, at, "Stopped, since the others were enough", data.get("abandoned") or ())
     return progress
 
 
@@ -258,11 +262,14 @@ def _end_attempt(it: NodeProgress, at: float, outcome: str, error: str | None) -
     current.ended, current.outcome, current.error = at, outcome, error
 
 
-def _close(progress: Progress, at: float) -> None:
-    for node in progress.nodes.values():
+def _close(progress: Progress, at: float, because: str, only: Collection[str] | None = None) -> None:
+    """Nobody waits any more for what is open, or for ``only`` these nodes."""
+    for name, node in progress.nodes.items():
+        if only is not None and name not in only:
+            continue
         if node.status in ("running", "waiting", "retrying", "stuck"):
-            node.note = f"The run ended before this did ({duration(at - node.started)} after it began)."
-            node.status, node.ended = "skipped", at
+            node.note = f"{because} ({duration(at - node.started)} after it began)."
+            node.status, node.ended = "stopped", at
             for attempt in node.attempts:
                 if attempt.ended is None:
                     attempt.ended, attempt.outcome = at, "skipped"

@@ -32,6 +32,7 @@ _KNOWN = (
     Status("waiting", "waiting", "clock", "info"),
     Status("retrying", "retrying", "retry", "warn"),
     Status("skipped", "not taken", "skip", "quiet"),
+    Status("stopped", "stopped", "ban", "quiet"),
     Status("ahead", "not reached", "circle", "quiet"),
     # reactions and dead letters
     Status("queued", "queued", "queued", "quiet"),

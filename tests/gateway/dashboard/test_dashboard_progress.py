@@ -128,8 +128,49 @@ def test_what_was_open_when_the_run_ended_is_closed() -> None:
             ("run_cancelled", None, 3.0, {}),
         )
     )
-    assert found.nodes["match"].status == "skipped"
+    assert found.nodes["match"].status == "stopped"
     assert [mark.text for mark in found.marks] == ["cancel asked for: asked (by ann)", "cancelled"]
+
+
+def test_what_was_open_when_the_run_turned_back_is_at_work_no_more() -> None:
+    """One branch fails; the other was stopped, also while the compensation is stuck for hours."""
+    found = progress_of(
+        facts(
+            ("branches_started", "both", 1.0, {"branches": 2}),
+            ("step_scheduled", "bank", 1.0, {"attempt": 1}),
+            ("wait_started", "approval", 1.0, {"type": "signal:approve"}),
+            ("step_failed", "bank", 2.0, {"attempt": 1, "error": BUSY}),
+            ("compensation_started", None, 2.0, {"error": BUSY, "outcome": "failed"}),
+            ("compensation_scheduled", "match", 2.0, {"attempt": 1}),
+        )
+    ).nodes
+    assert {name: node.status for name, node in found.items()} == {
+        "both": "stopped",
+        "bank": "failed",
+        "approval": "stopped",
+        "match:c": "running",
+    }
+    assert found["approval"].why() == "Stopped when the run began to go back (1.00 s after it began)."
+
+
+def test_a_branch_that_lost_the_race_is_at_work_no_more() -> None:
+    """The first of two branches was enough; what was given up for it says so."""
+    found = progress_of(
+        facts(
+            ("branches_started", "both", 1.0, {"branches": 2}),
+            ("step_scheduled", "fast", 1.0, {"attempt": 1}),
+            ("step_scheduled", "slow", 1.0, {"attempt": 1}),
+            ("step_completed", "fast", 2.0, {"attempt": 1, "result": None}),
+            ("branch_ended", "both", 2.0, {"branch": 0}),
+            ("branches_joined", "both", 2.0, {"abandoned": ["slow"]}),
+        )
+    ).nodes
+    assert {name: node.status for name, node in found.items()} == {
+        "both": "done",
+        "fast": "done",
+        "slow": "stopped",
+    }
+    assert found["slow"].attempts[0].ended == 2.0
 
 
 def test_facts_that_are_new_to_us_do_not_break_a_page() -> None:
