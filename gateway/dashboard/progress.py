@@ -100,6 +100,7 @@ _ENDS = {"run_completed", "run_failed", "run_compensated", "run_cancelled"}
 _MARKS = {
     "cancel_requested": "cancel asked for",
     "cancel_refused": "cancel refused",
+    "event_refused": "not kept:",
     "incident_raised": "incident",
     "incident_resolved": "incident resolved",
     "run_paused": "paused",
@@ -107,6 +108,7 @@ _MARKS = {
     "signal_received": "signal",
     "compensation_started": "going back: compensation began",
     "rerun_started": "started again",
+    "rerun_refused": "not started again",
     "run_repaired": "what it waited for was lost, and is made up for",
     "run_migrated": "moved",
     "migration_refused": "not moved",
@@ -309,13 +311,14 @@ def _mark_text(type_: str, node: object, data: Mapping[str, Any]) -> str:
     parts = [_MARKS[type_]]
     if type_ == "signal_received" and data.get("name"):
         parts.append(str(data["name"]))
+    elif type_ == "event_refused":
+        parts.append(_event_type(data))
     elif node:
         parts.append(f"at {str(node).removesuffix(UNDO)}")
     if "to" in data and "from" in data:
         parts.append(f"from version {data['from']} to {data['to']}")
-    because = data.get("because")
-    if isinstance(because, list):
-        parts.append(f"({'; '.join(map(str, because))})")
+    if because := data.get("because"):
+        parts.append(f"({'; '.join(map(str, because)) if isinstance(because, list) else because})")
     reason = data.get("reason") or _error_text(data)
     text = " ".join(parts) + (f": {reason}" if reason else "")
     return f"{text} (by {data['actor']})" if data.get("actor") else text

@@ -117,6 +117,8 @@ def fact_brief(fact: RowData) -> str:
         parts.append(f"{error.get('code') or error.get('type') or 'error'}: {error.get('message', '')}")
     elif error:
         parts.append(str(error))
+    if because := data.get("because"):
+        parts.append("; ".join(map(str, because)) if isinstance(because, list) else str(because))
     if data.get("reason"):
         parts.append(str(data["reason"]))
     return ", ".join(parts)

@@ -173,6 +173,26 @@ def test_a_branch_that_lost_the_race_is_at_work_no_more() -> None:
     assert found["slow"].attempts[0].ended == 2.0
 
 
+def test_what_was_refused_says_why_and_begins_nothing() -> None:
+    """The owner's reason stands before the operator's; a node that nothing began at has no progress."""
+    who = {"actor": "ann", "reason": "asked"}
+    found = progress_of(
+        facts(
+            ("cancel_refused", None, 1.0, {"because": "the run is past its pivot", **who}),
+            ("event_refused", None, 2.0, {"type": "trip.ended.v1", "because": "500 events wait already"}),
+            ("run_compensated", None, 3.0, {}),
+            ("rerun_refused", "capture", 4.0, {"because": "'match' before it was undone", **who}),
+        )
+    )
+    assert [mark.text for mark in found.marks] == [
+        "cancel refused (the run is past its pivot): asked (by ann)",
+        "not kept: trip.ended.v1 (500 events wait already)",
+        "compensated",
+        "not started again at capture ('match' before it was undone): asked (by ann)",
+    ]
+    assert found.nodes == {}
+
+
 def test_facts_that_are_new_to_us_do_not_break_a_page() -> None:
     """A newer orchestrator's fact is passed over."""
     assert progress_of(facts(("moon_rose", "sky", 1.0, {}))).nodes["sky"].status == "running"
