@@ -88,10 +88,11 @@ class Mark:
 
 @dataclass(slots=True)
 class Progress:
-    """All nodes in the order in which they began, and the marks."""
+    """All nodes in the order in which they began, and the marks; ``begins_at`` where it is not the first."""
 
     nodes: dict[str, NodeProgress] = field(default_factory=dict)
     marks: list[Mark] = field(default_factory=list)
+    begins_at: str | None = None
 
 
 # Marks that change their node too.
@@ -125,6 +126,8 @@ def progress_of(history: Sequence[Mapping[str, Any]]) -> Progress:
     for fact in history:
         type_, node, at = str(fact["type"]), fact.get("node"), float(fact["at"])
         data: Mapping[str, Any] = fact.get("data") or {}
+        if type_ == "run_started" and data.get("linked_from"):
+            _take_over(progress, at, data)
         if type_ in _MARKS:
             progress.marks.append(Mark(type_, at, _mark_text(type_, node, data), int(fact.get("seq") or 0)))
             if type_ in _ENDS:
@@ -217,6 +220,16 @@ def _apply_composite(it: NodeProgress, type_: str, at: float, data: Mapping[str,
             it.status = "stuck"
         case "incident_resolved":
             it.status, it.note = "waiting", "Its incident was resolved."
+
+
+def _take_over(progress: Progress, at: float, data: Mapping[str, Any]) -> None:
+    """A run that was made from another one has the results of what comes before the node it begins at."""
+    progress.begins_at = data.get("begin_at")
+    for node, result in (data.get("results") or {}).items():
+        note = "Taken over from the run that this one was made from."
+        progress.nodes[node] = NodeProgress(
+            node, status="done", started=at, ended=at, result=result, note=note
+        )
 
 
 def _rename(progress: Progress, renames: Mapping[str, str]) -> None:

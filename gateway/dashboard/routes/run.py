@@ -62,7 +62,13 @@ def flow_drawing(platform: Platform, run: Run, progress: Progress) -> Drawing | 
     """The graph of the version that runs; None when this gateway does not have it."""
     for flow in platform.flows.get(run.flow, ()):
         if flow.version == run.version:
-            return draw_flow(flow.graph(), node_states(run, progress))
+            states = node_states(run, progress)
+            begin = flow.plan.places.get(progress.begins_at or "")
+            if begin is not None:
+                places = flow.plan.places.items()
+                before = (name for name, place in places if place.position < begin.position)
+                states = dict.fromkeys(before, "skipped") | states
+            return draw_flow(flow.graph(), states)
     return None
 
 

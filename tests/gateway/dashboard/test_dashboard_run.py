@@ -6,9 +6,11 @@ import re
 from typing import Any
 
 import orjson
+from sqlalchemy import select
 
 from store.tables import history, runs
-from tests.gateway.dashboard.scene import WORKSPACE, Scene
+from tests.gateway.dashboard.forms import submit
+from tests.gateway.dashboard.scene import WORKSPACE, Scene, until
 from tests.gateway.seeding import NOW, fact, put
 from tests.gateway.seeding import run as run_row
 
@@ -37,3 +39,23 @@ async def test_a_run_stands_where_its_newest_fact_says_however_long_its_history(
     assert "the newest 2 000 facts of 2 400" in page
     assert 'id="fact-2400"' in page
     assert 'id="fact-400"' not in page
+
+
+async def test_what_a_new_run_takes_over_is_not_ahead_of_it(scene: Scene) -> None:
+    """It begins at its last node: the results before are those of the old run, and nothing else will run."""
+    old = await scene.ride("r-2", flow="refund")
+    await scene.until_run(old, waiting="approve")
+    query = select(runs.c.id).where(runs.c.linked_from == old, runs.c.status == "completed")
+
+    async def made() -> str | None:
+        return await scene.database.read(lambda conn: conn.execute(query).scalar())
+
+    async with scene.signed_in() as browser:
+        await submit(browser, f"/ui/runs/{old}/cancel")
+        await scene.until_run(old, status="cancelled")
+        await submit(browser, f"/ui/runs/{old}/retry", from_node="refunded")
+        page = (await browser.get(f"/ui/runs/{await until(made, 'the new run')}")).text
+    assert "Taken over from the run that this one was made from." in page
+    assert re.search(r"quote_fare[^:]*: done", page)
+    assert re.search(r"notify_bank[^:]*: not taken", page)
+    assert "Not reached:" not in page
