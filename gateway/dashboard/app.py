@@ -102,7 +102,7 @@ class _Headers:
 async def _refused(request: Request, error: Exception) -> Response:
     code = error.status_code if isinstance(error, HTTPException) else 500
     detail = error.detail if isinstance(error, HTTPException) else ""
-    titles = {403: "Your key may not do this", 404: "There is nothing here", 409: "That can't be done now"}
+    titles = {403: "Your key may not do this", 404: "There is nothing here", 410: "It is no longer kept"}
     return await _page(request, code, titles.get(code, "That did not work"), detail)
 
 

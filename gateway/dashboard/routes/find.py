@@ -12,7 +12,7 @@ from starlette.routing import Route
 from gateway.dashboard.session import Session
 from gateway.dashboard.views import Desk, page
 from gateway.queries.dead_letters import get_dead_letter
-from gateway.queries.runs import RunFilter, get_run, list_runs
+from gateway.queries.runs import RunFilter, get_purged, get_run, list_runs
 from gateway.queries.story_rows import read_story
 
 __all__ = ["ROUTES"]
@@ -25,7 +25,7 @@ async def find(request: Request, desk: Desk, session: Session) -> Response:
     workspace = session.principal.workspace
 
     def look(conn: Connection) -> str:
-        if get_run(conn, workspace, wanted) is not None:
+        if get_run(conn, workspace, wanted) or get_purged(conn, workspace, wanted):
             return f"/ui/runs/{quote(wanted, safe='')}"
         if get_dead_letter(conn, workspace, wanted) is not None:
             return f"/ui/dead-letters/{quote(wanted, safe='')}"

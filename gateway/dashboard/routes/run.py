@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -20,7 +21,7 @@ from gateway.dashboard.views import Desk, page
 from gateway.platform import Platform
 from gateway.queries.audit import AuditEntry, list_audit
 from gateway.queries.history import Fact, list_facts
-from gateway.queries.runs import Run, RunSummary, get_run, related_runs
+from gateway.queries.runs import Run, RunSummary, get_purged, get_run, related_runs
 from store.live.feeds import workspace_feed
 
 __all__ = ["ROUTES", "find_run", "flow_drawing", "node_states"]
@@ -29,17 +30,26 @@ _MOST_FACTS = 2_000  # that are listed, the newest; where the run stands is told
 
 
 async def find_run(desk: Desk, session: Session, run_id: str) -> Run:
-    """The run. Raises HTTPException (404) when this workspace has none of that id."""
+    """The run. Raises HTTPException: 404 when this workspace has none of that id, 410 when it is gone."""
     workspace = session.principal.workspace
-    run = None
-    if "\0" not in run_id:
-        run = await desk.platform.database.read(lambda conn: get_run(conn, workspace, run_id))
-    if run is None:
-        raise HTTPException(
-            404,
-            f"This workspace has no run {run_id[:80]}. One that was only just accepted may not have begun.",
+
+    def look(conn: Connection) -> tuple[Run | None, Any]:
+        run = get_run(conn, workspace, run_id)
+        return run, get_purged(conn, workspace, run_id) if run is None else None
+
+    run, gone = await desk.platform.database.read(look) if "\0" not in run_id else (None, None)
+    if run is not None:
+        return run
+    if gone is not None:
+        ended, taken = (
+            f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}" for at in (gone.ended_at, gone.purged_at)
         )
-    return run
+        text = f"The run {run_id} ended {gone.status} on {ended}, and was purged with its story on {taken}."
+        raise HTTPException(410, text)
+    raise HTTPException(
+        404,
+        f"This workspace has no run {run_id[:80]}. One that was only just accepted may not have begun.",
+    )
 
 
 def node_states(run: Run, progress: Progress) -> dict[str, str]:

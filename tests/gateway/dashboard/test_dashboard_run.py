@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from sqlalchemy import select
 
-from store.tables import history, runs
+from store.tables import history, purged, runs
 from tests.gateway.dashboard.forms import submit
 from tests.gateway.dashboard.scene import WORKSPACE, Scene, until
 from tests.gateway.seeding import NOW, fact, put
@@ -59,3 +59,17 @@ async def test_what_a_new_run_takes_over_is_not_ahead_of_it(scene: Scene) -> Non
     assert re.search(r"quote_fare[^:]*: done", page)
     assert re.search(r"notify_bank[^:]*: not taken", page)
     assert "Not reached:" not in page
+
+
+async def test_a_purged_run_is_said_to_have_been(scene: Scene) -> None:
+    """How it ended and when it went, not that it may begin yet; of another workspace's nothing is said."""
+    row = {"status": "completed", "ended_at": NOW, "purged_at": NOW + 86_400}
+    await put(scene.database, purged, {"run_id": "old", "workspace": WORKSPACE, **row})
+    await put(scene.database, purged, {"run_id": "theirs", "workspace": "globex", **row})
+    async with scene.signed_in("viewer") as browser:
+        assert (await browser.get("/ui/find?q=old")).headers["location"] == "/ui/runs/old"
+        page = await browser.get("/ui/runs/old")
+        assert page.status_code == 410
+        said = "The run old ended completed on 2023-11-14, and was purged with its story on 2023-11-15."
+        assert said in page.text
+        assert (await browser.get("/ui/runs/theirs")).status_code == 404
