@@ -45,7 +45,11 @@ def mount(app: FastAPI, platform: Platform, *, pepper: bytes = b"", secure: bool
     ``secure`` marks cookies for HTTPS only.
     """
     dashboard = Starlette(
-        routes=[*PAGES, Mount("/static", _Static(directory=Path(__file__).parent / "static"))],
+        routes=[
+            Route("/", _home),
+            *PAGES,
+            Mount("/static", _Static(directory=Path(__file__).parent / "static")),
+        ],
         middleware=[Middleware(_Headers)],
         exception_handlers={
             HTTPException: _refused,

@@ -21,8 +21,9 @@ def visitor(scene: Scene) -> httpx.AsyncClient:
 async def test_pages_ask_whoever_is_not_signed_in_to_sign_in(scene: Scene) -> None:
     """The address that was asked for is remembered."""
     async with visitor(scene) as browser:
-        home = await browser.get("/", follow_redirects=False)
-        assert home.headers["location"] == "/ui/overview"
+        for address in ("/", "/ui/"):
+            home = await browser.get(address, follow_redirects=False)
+            assert home.headers.get("location") == "/ui/overview", address
         answer = await browser.get("/ui/runs?status=stuck")
         assert answer.status_code == 303
         assert answer.headers["location"] == "/ui/login?next=/ui/runs%3Fstatus%3Dstuck"
