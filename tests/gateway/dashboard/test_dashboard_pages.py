@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from gateway.dashboard.routes import find
 from store.tables import audit
 from tests.gateway.dashboard.forms import submit
 from tests.gateway.dashboard.scene import WORKSPACE, Scene
@@ -23,10 +24,18 @@ async def test_an_empty_house_has_pages_that_say_so(scene: Scene, path: str) -> 
         assert "<h1>" in page.text
 
 
-async def test_pages_are_under_a_strict_policy_and_in_no_cache(scene: Scene) -> None:
-    """Only files of ours; no frames; nothing is kept."""
+async def test_pages_are_under_a_strict_policy_and_in_no_cache(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only files of ours; no frames; nothing is kept. Also where a page of ours is broken."""
+
+    def broken(*given: object) -> None:
+        raise KeyError("a defect of ours")
+
+    monkeypatch.setattr(find, "get_run", broken)
     async with scene.signed_in() as browser:
-        for path in (*PAGES, "/ui/nowhere"):
+        assert (await browser.get("/ui/find?q=x")).status_code == 500
+        for path in (*PAGES, "/ui/nowhere", "/ui/find?q=x"):
             headers = (await browser.get(path)).headers
             assert headers["content-security-policy"].startswith("default-src 'self';")
             assert "unsafe" not in headers["content-security-policy"]
