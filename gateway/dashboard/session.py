@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ __all__ = ["COOKIE", "LIFETIME", "Session", "open_session", "read_session", "sam
 
 COOKIE = "antiphon_session"
 LIFETIME = 12 * 3600.0
+_SECONDS = re.compile("[0-9]{1,15}")  # thousands of digits are no number to Python
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def open_session(conn: Connection, secret: str, *, now: float, pepper: bytes) ->
 def read_session(conn: Connection, cookie: str | None, *, now: float, pepper: bytes) -> Session | None:
     """Whose session this cookie is; None when it is forged, over, or its key was revoked."""
     parts = (cookie or "").split("~")
-    if len(parts) != 4 or not parts[1].isascii() or not parts[1].isdigit() or int(parts[1]) < now:
+    if len(parts) != 4 or not _SECONDS.fullmatch(parts[1]) or int(parts[1]) < now:
         return None
     row = conn.execute(
         select(keys.c.id, keys.c.workspace, keys.c.role, keys.c.name, keys.c.secret_digest).where(

@@ -74,6 +74,7 @@ async def test_a_forged_an_old_and_a_revoked_session_are_none(scene: Scene) -> N
     assert await session("~".join((id, str(int(ends) + 1), nonce, signature))) is None
     assert await session("~".join((id, ends, nonce, "0" * 64))) is None
     assert await session("nonsense") is None
+    assert await session("~".join((id, "9" * 5_000, nonce, signature))) is None
     assert await session(cookie, at=now + LIFETIME + 1) is None
     assert await session(cookie, pepper=b"another gateway's") is None
     await scene.database.write(
