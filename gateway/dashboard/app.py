@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contracts.errors import BusError, StoreError
 from gateway.dashboard.routes import PAGES
-from gateway.dashboard.streaming import Streams
 from gateway.dashboard.views import Desk, environment
+from gateway.gateway import Gateway
 from gateway.limits import RateLimit
 from gateway.platform import Platform
 from gateway.problems import Problem
@@ -38,7 +38,7 @@ _HEADERS = {
 
 
 def mount(app: FastAPI, platform: Platform, *, pepper: bytes = b"", secure: bool = False) -> None:
-    """Put the dashboard under ``/ui`` of ``app``, and a redirect to it at ``/``.
+    """Put the dashboard under ``/ui`` of ``app``, a gateway, and a redirect to it at ``/``.
 
     ``pepper`` is mixed into the signature of sessions and must be the same on every gateway;
     ``secure`` marks cookies for HTTPS only.
@@ -63,7 +63,9 @@ def mount(app: FastAPI, platform: Platform, *, pepper: bytes = b"", secure: bool
     dashboard.state.sign_ins = RateLimit(
         platform.live, name="sign-ins", rate=_SIGN_INS_PER_SECOND, burst=_SIGN_INS_AT_ONCE
     )
-    dashboard.state.streams = Streams(platform.max_streams)
+    # Those of the API: one limit for both, and both end before the server stops.
+    gateway: Gateway = app.state.gateway
+    dashboard.state.streams = gateway.streams
     # Around all of it: what answers for a defect of ours stands outside an application's own middleware.
     app.mount("/ui", _Headers(dashboard))
     app.router.routes.insert(0, Route("/", _home, include_in_schema=False))

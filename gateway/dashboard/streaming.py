@@ -15,10 +15,10 @@ from contextlib import suppress
 import structlog
 
 from contracts.errors import FeedTrimmed, StoreError
-from gateway.sse import EventStream, Streams
+from gateway.sse import EventStream
 from store.live.port import Follower, Live
 
-__all__ = ["OVER", "EventStream", "Streams", "changes"]
+__all__ = ["OVER", "EventStream", "changes"]
 
 log = structlog.get_logger(__name__)
 

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import update
 
 from contracts.errors import StoreUnavailable
+from gateway.app import end_streams
 from gateway.dashboard import streaming
 from gateway.dashboard.streaming import OVER, changes
 from store.live.memory import MemoryLive
@@ -183,3 +184,16 @@ async def test_what_changes_between_a_page_and_its_stream_is_told(scene: Scene) 
                 if line.startswith("event: changed"):
                     return
     raise AssertionError("the stream ended and said nothing")
+
+
+async def test_a_gateway_that_stops_ends_the_streams_of_open_pages(scene: Scene) -> None:
+    """It waits for responses, and theirs have no end: one open page held it for all of its grace."""
+    run = await scene.ride("r-3", flow="refund")
+    await scene.until_run(run, waiting="approve")
+    async with scene.serving() as base, httpx.AsyncClient(base_url=base, timeout=LIMIT) as browser:
+        await browser.post("/ui/login", data={"key": scene.keys["viewer"]})
+        async with asyncio.timeout(LIMIT), browser.stream("GET", f"/ui/runs/{run}/stream") as stream:
+            lines = stream.aiter_lines()
+            assert await anext(lines) == "retry: 1000"
+            end_streams(scene.app)
+            assert [line async for line in lines if line] == []
