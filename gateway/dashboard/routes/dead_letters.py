@@ -20,6 +20,7 @@ __all__ = ["ROUTES", "letters_of"]
 
 STATUSES = ("dead", "redriven", "discarded")
 MOST_AT_ONCE = 1_000
+MOST_GROUPS = 200
 
 
 def letters_of(desk: Desk) -> DeadLetters:
@@ -36,13 +37,21 @@ async def groups(request: Request, desk: Desk, session: Session) -> Response:
     reactor = request.query_params.get("reactor", "").replace("\0", "") or None
     found, held = await desk.platform.database.read(
         lambda conn: (
-            list_groups(conn, workspace, status=status, reactor=reactor),
+            list_groups(conn, workspace, status=status, reactor=reactor, most=MOST_GROUPS),
             list_quarantine(conn, workspace, unclaimed=workspace == desk.platform.workspace, most=20).items,
         )
     )
     template = "_dead_letters.html" if request.headers.get("hx-request") else "dead_letters.html"
     return desk.render(
-        request, template, session, groups=found, status_name=status, statuses=STATUSES, quarantined=held
+        request,
+        template,
+        session,
+        groups=found,
+        most=MOST_GROUPS,
+        status_name=status,
+        statuses=STATUSES,
+        reactor=reactor,
+        quarantined=held,
     )
 
 

@@ -7,9 +7,10 @@ import re
 import pytest
 
 from gateway.dashboard.routes import find
-from store.tables import audit
+from store.tables import audit, dead_letters
 from tests.gateway.dashboard.forms import submit
 from tests.gateway.dashboard.scene import WORKSPACE, Scene
+from tests.gateway.seeding import letter, put
 from tests.gateway.test_gateway_reconciliation import seed
 
 PAGES = ("/ui/overview", "/ui/runs", "/ui/dead-letters", "/ui/reactors", "/ui/audit")
@@ -96,6 +97,29 @@ async def test_runs_are_found_by_flow_status_key_and_time(scene: Scene) -> None:
         assert "No run matches" in (await browser.get("/ui/runs?key=nobody")).text
         assert (await browser.get("/ui/find?q=r-8")).headers["location"] == f"/ui/runs/{ride}"
         assert (await browser.get(f"/ui/find?q={other}")).headers["location"] == f"/ui/runs/{other}"
+
+
+async def test_dead_letters_of_one_reactor_are_said_to_be_its_own(scene: Scene) -> None:
+    """Where a reactor's line leads: the page says whose letters these are, and stays with it."""
+    await put(scene.database, dead_letters, letter("d-1", workspace=WORKSPACE, reactor="receipts"))
+    async with scene.signed_in("viewer") as browser:
+        page = (await browser.get("/ui/dead-letters?reactor=notify")).text
+        assert re.search(r"<h1>Dead letters <span[^>]*>of notify</span></h1>", page)
+        assert "No dead letters of notify" in page
+        assert 'href="/ui/dead-letters?status=redriven&amp;reactor=notify"' in page
+        assert "No dead letters" not in (await browser.get("/ui/dead-letters?reactor=receipts")).text
+        assert "All reactors" not in (await browser.get("/ui/dead-letters")).text
+
+
+async def test_more_groups_than_are_shown_are_said_to_be_there(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group that is not on the page is not taken for one that is not there."""
+    monkeypatch.setattr("gateway.dashboard.routes.dead_letters.MOST_GROUPS", 2)
+    rows = [letter(f"d-{number}", workspace=WORKSPACE, group_key=f"notify: {number}") for number in range(3)]
+    await put(scene.database, dead_letters, *rows)
+    async with scene.signed_in("viewer") as browser:
+        assert "Only the 2 largest groups are here" in (await browser.get("/ui/dead-letters")).text
 
 
 async def test_another_workspace_is_not_there(scene: Scene) -> None:
