@@ -87,7 +87,8 @@ async def runs(request: Request, desk: Desk, session: Session) -> Response:
         search=search,
         found=found,
         total=total,
-        flows=sorted(desk.platform.flows),
+        # With the one that is searched for: it may be gone from this app, and its runs still be there.
+        flows=sorted({*desk.platform.flows, *([search.flow] if search.flow else ())}),
         statuses=STATUSES,
         periods=tuple(PERIODS),
         first=cursor is None,

@@ -95,6 +95,8 @@ async def test_runs_are_found_by_flow_status_key_and_time(scene: Scene) -> None:
             page = (await browser.get(f"/ui/runs?{query}")).text
             assert set(re.findall(r'href="/ui/runs/(\w{26})"', page)) == found, query
         assert "No run matches" in (await browser.get("/ui/runs?key=nobody")).text
+        gone = (await browser.get("/ui/runs?flow=no-longer-here")).text
+        assert "<option selected>no-longer-here</option>" in gone
         assert (await browser.get("/ui/find?q=r-8")).headers["location"] == f"/ui/runs/{ride}"
         assert (await browser.get(f"/ui/find?q={other}")).headers["location"] == f"/ui/runs/{other}"
 
