@@ -69,10 +69,10 @@ class Platform:
         return max(versions, key=lambda flow: flow.version) if versions else None
 
     def subscriptions(self) -> dict[str, tuple[str, ...]]:
-        """Which reactors react to each event type, by name."""
+        """Which reactors react to each event type, by name; to older ones that are carried over, too."""
         found: dict[str, list[str]] = {}
         for reactor in self.reactors:
-            for type in reactor.types:
+            for type in (*reactor.types, *reactor.older):
                 found.setdefault(type, []).append(reactor.name)
         return {type: tuple(names) for type, names in found.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -76,6 +77,14 @@ async def test_the_story_of_a_ride_tells_all_of_it(scene: Scene) -> None:
     table = page.partition('id="story-table"')[2]
     for what in ("step failed", "event emitted", "trip.ended.v1", "dead letter"):
         assert what in table
+
+
+async def test_who_reads_an_older_major_is_expected_to_react_to_it(scene: Scene) -> None:
+    """Its queue is bound to that type, too; a reaction to it that does not come is missing."""
+    notify = replace(scene.platform.reactors[0], older=("ride.booked.v0",))
+    platform = replace(scene.platform, reactors=[notify])
+    assert platform.subscriptions()["ride.booked.v0"] == ("notify",)
+    assert platform.subscriptions()["ride.booked.v1"] == ("notify",)
 
 
 async def test_runs_are_found_by_flow_status_key_and_time(scene: Scene) -> None:
