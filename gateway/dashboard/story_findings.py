@@ -9,25 +9,31 @@ from gateway.dashboard.progress import UNDO
 from gateway.dashboard.story_model import Action, Entry, Finding, Lane, Row
 from gateway.dashboard.words import status
 
-__all__ = ["counts", "entries", "fact_brief", "fact_words", "findings", "run_actions"]
+__all__ = ["counts", "entries", "fact_brief", "fact_words", "findings", "goes_back", "run_actions"]
 
 RowData = Mapping[str, Any]
 
 ENDED = ("completed", "compensated", "cancelled", "failed")
 
 
+def goes_back(status: str, error: Any) -> bool:
+    """Whether an open run undoes what it did, or is stuck or paused in that: a cancel changes nothing."""
+    return status not in ENDED and error is not None
+
+
 def run_actions(run: RowData) -> tuple[Action, ...]:
     """What can be done with a run in its status."""
     base, name = f"/ui/runs/{run['id']}", str(run["status"])
     retry = Action("Retry", f"{base}/retry")
-    cancel = Action("Cancel", f"{base}/cancel", danger=True)
     if name in ENDED:
         return (retry,)
+    back = goes_back(name, run.get("error"))
+    cancel = () if back else (Action("Cancel", f"{base}/cancel", danger=True),)
     if name == "stuck":
-        return (retry, cancel)
+        return (retry, *cancel)
     if name == "paused":
-        return (Action("Resume", f"{base}/resume"), cancel)
-    return (Action("Signal", f"{base}/signal"), Action("Pause", f"{base}/pause"), cancel)
+        return (Action("Resume", f"{base}/resume"), *cancel)
+    return (Action("Signal", f"{base}/signal"), Action("Pause", f"{base}/pause"), *cancel)
 
 
 def findings(

@@ -109,7 +109,7 @@ async def show_run(request: Request, desk: Desk, session: Session) -> Response:
         deeds=deeds,
         progress=progress,
         drawing=flow_drawing(desk.platform, run, progress),
-        actions=run_actions({"id": run.id, "status": run.status}),
+        actions=run_actions({"id": run.id, "status": run.status, "error": run.error}),
         words=fact_words,
         brief=lambda fact: fact_brief({"data": fact.data}) or _fields(fact.data),
         page_path=f"/ui/runs/{run.id}",

@@ -16,6 +16,7 @@ from gateway.bodies import parse_json
 from gateway.dashboard.asking import REASON, Ask, Field, once, show
 from gateway.dashboard.routes.run import find_run
 from gateway.dashboard.session import Session
+from gateway.dashboard.story_findings import goes_back
 from gateway.dashboard.views import Desk, action, back_to, page, redirect
 from gateway.platform import Platform
 from gateway.problems import Problem
@@ -33,12 +34,14 @@ def _question(platform: Platform, run: Run, verb: str, values: dict[str, str] | 
     reason = Field("reason", "Reason", value=given.get("reason", ""), help=REASON.help)
     match verb:
         case "cancel":
+            back = goes_back(run.status, run.error)
             text = (
                 "It stops, and what it did is compensated first, in reverse order. Past its pivot it goes on."
             )
-            return Ask(
-                f"Cancel {who}?", (text, state), "Cancel the run", (reason,), True, possible=not run.ended
-            )
+            if back:
+                text = "It is going back already: what it did is undone, and a cancel changes nothing."
+            possible = not run.ended and not back
+            return Ask(f"Cancel {who}?", (text, state), "Cancel the run", (reason,), True, possible=possible)
         case "retry":
             return _retry_question(platform, run, who, state, reason)
         case "pause":

@@ -17,6 +17,7 @@ from contracts.errors import RunError
 from gateway.audit import audited, record
 from gateway.dashboard.asking import REASON, Ask, Field, once, show
 from gateway.dashboard.session import Session
+from gateway.dashboard.story_findings import goes_back
 from gateway.dashboard.views import Desk, action, back_to, page, redirect
 from gateway.queries.page import BadCursor
 from gateway.queries.runs import STATUSES, RunFilter, RunSummary, count_runs, get_run, list_runs
@@ -112,7 +113,11 @@ async def _chosen(
     else:
         each = await desk.platform.database.read(lambda conn: [get_run(conn, workspace, id) for id in ids])
         chosen = [run for run in each if run is not None]
-    return [run for run in chosen if run.status in _FITS[verb]], len(chosen)
+    return [run for run in chosen if _fits(run, verb)], len(chosen)
+
+
+def _fits(run: RunSummary, verb: str) -> bool:
+    return run.status in _FITS[verb] and not (verb == "cancel" and goes_back(run.status, run.error))
 
 
 def _is_number(text: str | None) -> bool:

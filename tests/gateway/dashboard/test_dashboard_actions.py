@@ -105,6 +105,23 @@ async def test_what_was_not_done_is_not_written_down_as_done(scene: Scene) -> No
     ]
 
 
+async def test_a_run_that_goes_back_is_not_offered_a_cancel_that_changes_nothing(scene: Scene) -> None:
+    """It is stuck in its compensation: to retry that helps, to cancel does not, alone or among many."""
+    run = await scene.ride("r-21-stuck")
+    await scene.until_run(run, status="stuck")
+    async with scene.signed_in() as browser:
+        for path in (f"/ui/runs/{run}", f"/ui/stories/{run}"):
+            page = (await browser.get(path)).text
+            assert f"/ui/runs/{run}/retry?back=" in page
+            assert f"/ui/runs/{run}/cancel" not in page
+        asked = await browser.get(f"/ui/runs/{run}/cancel")
+        assert "It is going back already" in asked.text
+        assert (await send(browser, asked, f"/ui/runs/{run}/cancel")).status_code == 422
+        many = (await browser.get(f"/ui/runs/bulk/cancel?id={run}")).text
+        assert "1 of the 1 chosen does not fit" in many
+    assert await deeds(scene) == []
+
+
 async def test_a_signal_is_sent_with_its_data_and_bad_json_is_said(scene: Scene) -> None:
     """The form comes back with what was typed and what is wrong with it."""
     run = await scene.ride("r-6", flow="refund")
