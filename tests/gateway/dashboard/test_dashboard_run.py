@@ -73,3 +73,13 @@ async def test_a_purged_run_is_said_to_have_been(scene: Scene) -> None:
         said = "The run old ended completed on 2023-11-14, and was purged with its story on 2023-11-15."
         assert said in page.text
         assert (await browser.get("/ui/runs/theirs")).status_code == 404
+
+
+async def test_a_run_that_goes_back_has_nothing_ahead(scene: Scene) -> None:
+    """What it has not reached it never will."""
+    run = await scene.ride("r-3-stuck")
+    await scene.until_run(run, status="stuck")
+    async with scene.signed_in("viewer") as browser:
+        page = (await browser.get(f"/ui/runs/{run}")).text
+    assert re.search(r"Not reached: <span[^>]*>dispatch,", page)
+    assert "Ahead:" not in page
