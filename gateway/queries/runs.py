@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, literal, or_, select, tuple_
 
 from gateway.queries.page import Page, page_of, read_cursor
+from orchestrator.outcomes import rerun_id
 from store.lookups import runs_of_story
 from store.tables import purged, runs
 
@@ -24,6 +25,7 @@ __all__ = [
     "get_run",
     "get_runs",
     "list_runs",
+    "made_again",
     "related_runs",
 ]
 
@@ -151,6 +153,13 @@ def get_purged(conn: Connection, workspace: str, run_id: str) -> Any:
     """What is left of a run that was purged: status, ended_at, purged_at; None when it was not."""
     query = select(purged.c.status, purged.c.ended_at, purged.c.purged_at)
     return conn.execute(query.where(purged.c.run_id == run_id, purged.c.workspace == workspace)).one_or_none()
+
+
+def made_again(conn: Connection, workspace: str, run_ids: Iterable[str]) -> set[str]:
+    """Which of these ended runs another one was made from already."""
+    first = {rerun_id(run_id, 1): run_id for run_id in run_ids}
+    query = select(runs.c.id).where(runs.c.id.in_(list(first)), runs.c.workspace == workspace)
+    return {first[id] for id in conn.execute(query).scalars()}
 
 
 def related_runs(conn: Connection, workspace: str, run_id: str) -> list[RunSummary]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -20,7 +21,7 @@ from gateway.dashboard.story_findings import goes_back
 from gateway.dashboard.views import Desk, action, back_to, page, redirect
 from gateway.platform import Platform
 from gateway.problems import Problem
-from gateway.queries.runs import Run
+from gateway.queries.runs import Run, RunSummary, related_runs
 from gateway.text import checked_text
 
 __all__ = ["ROUTES"]
@@ -28,7 +29,13 @@ __all__ = ["ROUTES"]
 _VERBS = ("cancel", "retry", "signal", "pause", "resume")
 
 
-def _question(platform: Platform, run: Run, verb: str, values: dict[str, str] | None = None) -> Ask:
+def _question(
+    platform: Platform,
+    run: Run,
+    verb: str,
+    values: dict[str, str] | None = None,
+    again: Sequence[RunSummary] = (),
+) -> Ask:
     who, given = f"{run.flow} {run.key}", values or {}
     state = f"Now it is {run.status}" + (f": {run.waiting}." if run.waiting else ".")
     reason = Field("reason", "Reason", value=given.get("reason", ""), help=REASON.help)
@@ -43,7 +50,7 @@ def _question(platform: Platform, run: Run, verb: str, values: dict[str, str] | 
             possible = not run.ended and not back
             return Ask(f"Cancel {who}?", (text, state), "Cancel the run", (reason,), True, possible=possible)
         case "retry":
-            return _retry_question(platform, run, who, state, reason)
+            return _retry_question(platform, run, who, state, reason, again)
         case "pause":
             text = "Nothing new starts in it until it is resumed; what is at work is let to end."
             return Ask(f"Pause {who}?", (text, state), "Pause the run", (reason,), possible=not run.ended)
@@ -60,7 +67,9 @@ def _question(platform: Platform, run: Run, verb: str, values: dict[str, str] | 
             return Ask(f"Signal {who}", (text, state), "Send the signal", fields, possible=not run.ended)
 
 
-def _retry_question(platform: Platform, run: Run, who: str, state: str, reason: Field) -> Ask:
+def _retry_question(
+    platform: Platform, run: Run, who: str, state: str, reason: Field, again: Sequence[RunSummary]
+) -> Ask:
     if not run.ended:
         fits = run.status == "stuck"
         text = (
@@ -76,7 +85,8 @@ def _retry_question(platform: Platform, run: Run, who: str, state: str, reason: 
     options = (("", "the beginning"), *((name, name) for name in names if not name.endswith(" (join)")))
     fields = (Field("from_node", "Begin at", kind="select", options=options), reason)
     text = "A new run with the same input is made and linked to this one. This one's history is not changed."
-    return Ask(f"Run {who} again?", (text, state), "Make a new run", fields)
+    made = (f"A new run was made from it already: {one.id}, which is {one.status}." for one in again)
+    return Ask(f"Run {who} again?", (*made, text, state), "Make a new run", fields)
 
 
 def _awaited(platform: Platform, run: Run) -> str:
@@ -103,7 +113,12 @@ async def ask(request: Request, desk: Desk, session: Session) -> Response:
     verb = _verb(request)
     _check(session, verb)
     run = await find_run(desk, session, request.path_params["run_id"])
-    return show(request, desk, session, _question(desk.platform, run, verb), f"/ui/runs/{run.id}")
+    workspace, again = session.principal.workspace, list[RunSummary]()
+    if verb == "retry" and run.ended:
+        related = await desk.platform.database.read(lambda conn: related_runs(conn, workspace, run.id))
+        again = [one for one in related if one.linked_from == run.id]
+    question = _question(desk.platform, run, verb, again=again)
+    return show(request, desk, session, question, f"/ui/runs/{run.id}")
 
 
 @action("read operations")

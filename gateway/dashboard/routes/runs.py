@@ -20,7 +20,15 @@ from gateway.dashboard.session import Session
 from gateway.dashboard.story_findings import goes_back
 from gateway.dashboard.views import Desk, action, back_to, page, redirect
 from gateway.queries.page import BadCursor
-from gateway.queries.runs import STATUSES, RunFilter, RunSummary, count_runs, get_run, list_runs
+from gateway.queries.runs import (
+    STATUSES,
+    RunFilter,
+    RunSummary,
+    count_runs,
+    get_run,
+    list_runs,
+    made_again,
+)
 
 __all__ = ["ROUTES"]
 
@@ -113,11 +121,12 @@ async def _chosen(
     else:
         each = await desk.platform.database.read(lambda conn: [get_run(conn, workspace, id) for id in ids])
         chosen = [run for run in each if run is not None]
-    return [run for run in chosen if _fits(run, verb)], len(chosen)
-
-
-def _fits(run: RunSummary, verb: str) -> bool:
-    return run.status in _FITS[verb] and not (verb == "cancel" and goes_back(run.status, run.error))
+    fitting = [run for run in chosen if run.status in _FITS[verb]]
+    if verb == "cancel":
+        return [run for run in fitting if not goes_back(run.status, run.error)], len(chosen)
+    ended = [run.id for run in fitting if run.ended]
+    again = await desk.platform.database.read(lambda conn: made_again(conn, workspace, ended))
+    return [run for run in fitting if run.id not in again], len(chosen)
 
 
 def _is_number(text: str | None) -> bool:
@@ -141,7 +150,10 @@ def _question(verb: str, fitting: Sequence[RunSummary], chosen: int) -> Ask:
     touches = [effect]
     if chosen > count:
         are = "does not fit and is" if chosen - count == 1 else "do not fit and are"
-        touches.append(f"{chosen - count} of the {chosen} chosen {are} left alone, because of the status.")
+        why = "because of the status"
+        if verb == "retry":
+            why += ", or since a new run was made already: that one can be retried"
+        touches.append(f"{chosen - count} of the {chosen} chosen {are} left alone, {why}.")
     touches += [f"{run.flow} {run.key} ({run.status})" for run in fitting[:6]]
     if count > 6:
         touches.append(f"and {count - 6} more")

@@ -176,9 +176,25 @@ async def test_a_form_that_is_sent_twice_makes_one_new_run(scene: Scene, many: b
         for _ in range(2):
             assert (await send(browser, asked, path, reason="pushed twice")).status_code == 303
             await until(reasons, "the new run")
-        await submit(browser, path, reason="another question")
+        await submit(browser, f"/ui/runs/{run}/retry", reason="another question")
         await until(last, "another run, for another question")
     assert await reasons() == ["pushed twice", "another question"]
+
+
+async def test_a_run_that_was_made_again_is_not_made_again_unawares(scene: Scene) -> None:
+    """It stays ended for good: the question tells of the new one, and a bulk retry leaves it alone."""
+    run = await scene.ride("r-22-declined")
+    await scene.until_run(run, status="compensated")
+    again = await scene.client.retry(WORKSPACE, run, reason="", actor="ann")
+    await scene.until_run(again, status="compensated")
+    async with scene.signed_in() as browser:
+        said = f"A new run was made from it already: {again}, which is compensated."
+        assert said in (await browser.get(f"/ui/runs/{run}/retry")).text
+        assert "already" not in (await browser.get(f"/ui/runs/{again}/retry")).text
+        asked = await browser.get("/ui/runs/bulk/retry?status=compensated&all=1")
+        assert "Retry 1 run?" in asked.text
+        assert f'name="id" value="{again}"' in asked.text
+        assert "1 of the 2 chosen does not fit" in asked.text
 
 
 async def test_a_signal_form_that_is_sent_twice_sends_one_signal(scene: Scene) -> None:
