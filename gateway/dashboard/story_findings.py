@@ -41,6 +41,7 @@ def findings(
 ) -> list[Finding]:
     """What somebody on call should know, the worst first."""
     found: list[Finding] = []
+    again = {str(run["linked_from"]) for run in runs if run.get("linked_from")}
     for run in runs:
         name, known = str(run["status"]), status(str(run["status"]))
         waiting, error = str(run.get("waiting") or ""), error_line(run.get("error"))
@@ -48,7 +49,10 @@ def findings(
             waiting or error if name in ("stuck", "paused") else error or waiting
         ) or "no reason was recorded"
         anchor, who = f"run-{run['id']}", f"{run['flow']} {run['key']}"
-        if name in ("stuck", "failed"):
+        if str(run["id"]) in again:
+            text = f"{who} is {known.word}, and was run again" + (f": {error}" if error else "")
+            found.append(Finding("undo", "retry", text, anchor))
+        elif name in ("stuck", "failed"):
             found.append(
                 Finding("bad", known.icon, f"{who} is {known.word}: {reason}", anchor, run_actions(run))
             )

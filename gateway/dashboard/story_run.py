@@ -37,7 +37,7 @@ def run_lane(run: RowData, history: Sequence[RowData]) -> tuple[LaneDraft, Progr
         id=f"run-{run['id']}",
         kind="run",
         title=f"{run['flow']} {run['key']}",
-        sub=f"v{run['version']}",
+        sub=f"v{run['version']}{', again' if run.get('linked_from') else ''}",
         status=known,
         summary=f"{len(progress.nodes)} nodes, {took}",
         href=f"/ui/runs/{run['id']}",

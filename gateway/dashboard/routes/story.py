@@ -14,7 +14,7 @@ from gateway.dashboard.session import Session
 from gateway.dashboard.story import OVERDUE, build
 from gateway.dashboard.streaming import OVER, EventStream, changes
 from gateway.dashboard.views import Desk, page
-from gateway.queries.story_rows import StoryRows, read_story
+from gateway.queries.story_rows import RowData, StoryRows, read_story
 from store.live.feeds import workspace_feed
 
 __all__ = ["ROUTES"]
@@ -57,6 +57,7 @@ async def story(request: Request, desk: Desk, session: Session) -> Response:
         session,
         story=told,
         runs=rows.runs,
+        main=_main(rows.runs),
         truncated=rows.truncated,
         stamp=_stamp(rows, desk.now()),
         page_path=f"/ui/stories/{quote(correlation, safe='')}",
@@ -80,6 +81,15 @@ async def stream(request: Request, desk: Desk, session: Session) -> Response:
     await _rows(desk, session, correlation)
     feed = workspace_feed(session.principal.workspace)
     return EventStream(changes(desk.platform.live, feed, correlation, stamp, seen), request.app.state.streams)
+
+
+def _main(runs: list[RowData]) -> RowData | None:
+    """The run that the story's buttons are for: the first one, or what was made from it last."""
+    again = {run["linked_from"]: run for run in runs}
+    main = runs[0] if runs else None
+    while main is not None and main["id"] in again:
+        main = again.pop(main["id"])
+    return main
 
 
 def _stamp(rows: StoryRows, now: float) -> str:

@@ -83,3 +83,16 @@ async def test_a_run_that_goes_back_has_nothing_ahead(scene: Scene) -> None:
         page = (await browser.get(f"/ui/runs/{run}")).text
     assert re.search(r"Not reached: <span[^>]*>dispatch,", page)
     assert "Ahead:" not in page
+
+
+async def test_a_story_leads_to_each_of_its_runs_and_acts_on_the_newest(scene: Scene) -> None:
+    """The old run is history once a new one was made from it: it is that one that can be retried."""
+    old = await scene.ride("r-4-declined")
+    await scene.until_run(old, status="compensated")
+    new = await scene.client.retry(WORKSPACE, old, reason="", actor="ann")
+    await scene.until_run(new, status="compensated")
+    async with scene.signed_in() as browser:
+        page = (await browser.get(f"/ui/stories/{old}")).text
+    assert set(re.findall(r'class="open" href="/ui/runs/(\w+)"', page)) == {old, new}
+    assert set(re.findall(r"/ui/runs/(\w+)/retry", page)) == {new}
+    assert "ride r-4-declined is compensated, and was run again: card_declined" in page
