@@ -88,7 +88,7 @@ def _facts(conn: Connection, workspace: str, correlation: str) -> list[RowData]:
         select(*_shown(history))
         .join(runs, of_its_run)
         .where(_of_story(runs, workspace, correlation))
-        .order_by(history.c.run_id, history.c.seq)
+        .order_by(history.c.run_created_at, history.c.run_id, history.c.seq)
         .limit(_MOST)
     )
     return [_decoded(row) for row in conn.execute(query)]

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Connection
 
 from gateway.keys import create_key, list_keys, revoke_key
+from gateway.queries import story_rows
 from gateway.queries.audit import list_audit
 from gateway.queries.dead_letters import (
     get_dead_letter,
@@ -118,6 +119,22 @@ async def test_facts_are_found_by_their_key(database: Database, ask: Callable[..
     by_key = ("Index Scan using history_pkey", "SEARCH history USING INDEX sqlite_autoindex_history_1")
     assert len(found) == 1
     assert any(how in found[0] for how in by_key), found
+
+
+async def test_of_a_long_story_the_oldest_part_is_told(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The facts of the runs that began first; ids are hashes, and say nothing of what came first."""
+    monkeypatch.setattr(story_rows, "_MOST", 3)
+    runs = [run("z"), run("a", at=NOW + 1), run("m", at=NOW + 2)]
+    await put(database, tables.runs, *(one | {"correlation": "s"} for one in runs))
+    for one in runs:
+        facts = [fact(one["id"], seq, created_at=one["created_at"]) for seq in (1, 2)]
+        await put(database, tables.history, *facts)
+    told = await database.read(lambda conn: read_story(conn, OURS, "s"))
+    assert told is not None
+    assert told.truncated
+    assert {id: len(facts) for id, facts in told.histories.items()} == {"z": 2, "a": 1, "m": 0}
 
 
 @pytest.mark.parametrize("story", ["r8", "story-r7"])
