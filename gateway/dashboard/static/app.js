@@ -13,7 +13,8 @@
     document.cookie = `antiphon_theme=${html.dataset.theme}; path=/ui; max-age=31536000; samesite=lax`;
   };
 
-  // --- ages ---
+  // --- ages: by the gateway's clock, whatever this computer's says ---
+  const ahead = Date.now() / 1000 - Number(html.dataset.now);
   const age = (seconds) => {
     if (seconds < 1) return "now";
     if (seconds < 60) return `${Math.floor(seconds)} s ago`;
@@ -21,7 +22,7 @@
       if (seconds >= size) return `${Math.floor(seconds / size)} ${name} ago`;
   };
   const refreshAges = () => {
-    const now = Date.now() / 1000;
+    const now = Date.now() / 1000 - ahead;
     for (const time of all("time[data-at]")) {
       const text = age(now - Number(time.dataset.at));
       if (time.textContent !== text && now > Number(time.dataset.at)) time.textContent = text;

@@ -142,6 +142,19 @@ async def test_a_page_that_can_not_be_brought_up_to_date_says_so(desk: Desk, sce
     desk.complaints = [said for said in desk.complaints if "503" not in said]
 
 
+async def test_ages_are_right_on_a_computer_whose_clock_is_wrong(desk: Desk, scene: Scene) -> None:
+    """It is an hour ahead; the run is as old as the gateway says."""
+    run = await scene.ride("r-11", flow="refund")
+    await scene.until_run(run, waiting="approve")
+    await desk.context.add_init_script("const real = Date.now; Date.now = () => real() + 3600e3;")
+    page = await desk.sign_in(scene.keys["viewer"], then=f"/ui/runs/{run}")
+    await expect(page.locator("[data-live]")).to_have_text("Live")
+    await page.evaluate("document.dispatchEvent(new Event('htmx:afterSettle'))")
+    ages = await page.locator("main time[data-at]").all_inner_texts()
+    assert ages
+    assert all(age == "now" or age.endswith(" s ago") for age in ages), ages
+
+
 async def test_a_dead_letter_is_redriven_in_its_story(desk: Desk, scene: Scene) -> None:
     """The dialog says what will be touched; after it the finding is gone, and the reaction is done."""
     run = await scene.ride("r-4-unlucky")
