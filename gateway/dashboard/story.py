@@ -15,13 +15,13 @@ from gateway.dashboard.progress import Progress
 from gateway.dashboard.story_clocks import Clocks
 from gateway.dashboard.story_drafts import Draft, Edge, LaneDraft, Moment, Stretch, error_line
 from gateway.dashboard.story_findings import counts, entries, findings
-from gateway.dashboard.story_model import Dot, Lane, Line, Row, Segment, Story
+from gateway.dashboard.story_model import Action, Dot, Lane, Line, Row, Segment, Story
 from gateway.dashboard.story_reaction import reaction_draft, reaction_row_id
 from gateway.dashboard.story_run import command_ids, family, node_row_id, run_lane
 from gateway.dashboard.words import duration, status
 from orchestrator.wire import correlated_id
 
-__all__ = ["OVERDUE", "build"]
+__all__ = ["OVERDUE", "build", "owed"]
 
 RowData = Mapping[str, Any]
 
@@ -42,6 +42,7 @@ def build(
     reactions: Sequence[RowData],
     dead_letters: Sequence[RowData] = (),
     audit: Sequence[RowData] = (),
+    held: Sequence[RowData] = (),
     expected: Mapping[str, Iterable[str]],
     now: float,
     true_axis: bool = False,
@@ -49,8 +50,8 @@ def build(
     """Lays a story out.
 
     Rows have the columns of ``store.tables`` with JSON decoded; ``histories`` maps run ids to facts,
-    oldest first; ``expected`` maps event types to the reactors that subscribe to them; ``now`` is in
-    seconds since the epoch.
+    oldest first; ``expected`` maps event types to the reactors that subscribe to them; ``held`` are its
+    events that are in quarantine; ``now`` is in seconds since the epoch.
     """
     lanes: list[LaneDraft] = []
     edges: list[Edge] = []
@@ -86,7 +87,14 @@ def build(
         source = emitters.get(event_id) or (commands[event_id][0] if event_id in commands else None)
         if source is not None and published is not None:
             edges.append(Edge(published, source, draft.row.id))
-    _expect(events, expected, clocks, reactions, by_reactor, edges, emitters, now)
+    refused = {(str(row["queue"]), str(row["message_id"])): row for row in held}
+    for event, reactor in owed(events, reactions, expected):
+        refusal = refused.get((f"reactor.{reactor}", str(event["id"])))
+        at = clocks.published(str(event["id"])) or float(event["at"])
+        draft = _missing(event, reactor, at, now) if refusal is None else _held(event, reactor, at, refusal)
+        by_reactor.setdefault(reactor, []).append(draft)
+        if str(event["id"]) in emitters:
+            edges.append(Edge(at, emitters[str(event["id"])], draft.row.id))
     lanes.extend(_reactor_lanes(by_reactor))
     if audit:
         lanes.append(_operators(audit))
@@ -135,47 +143,53 @@ def _outside(events: Sequence[RowData], emitters: dict[str, str], clocks: Clocks
     return lane
 
 
-def _expect(
-    events: Sequence[RowData],
-    expected: Mapping[str, Iterable[str]],
-    clocks: Clocks,
-    reactions: Sequence[RowData],
-    by_reactor: dict[str, list[Draft]],
-    edges: list[Edge],
-    emitters: Mapping[str, str],
-    now: float,
-) -> None:
-    """Adds a row for each reaction that an event's subscribers owe and have not begun."""
+def owed(
+    events: Sequence[RowData], reactions: Sequence[RowData], expected: Mapping[str, Iterable[str]]
+) -> list[tuple[RowData, str]]:
+    """Each event with each of its subscribers that has not begun to react to it."""
     seen = {(str(row["reactor"]), str(row["event_id"])) for row in reactions}
-    for event in events:
-        event_id, type_ = str(event["id"]), str(event["type"])
-        at = clocks.published(event_id) or float(event["at"])
-        for reactor in expected.get(type_, ()):
-            if (reactor, event_id) in seen:
-                continue
-            late = now - at > OVERDUE
-            known = status("missing" if late else "queued")
-            waited = duration(max(now - at, 0.0))
-            row = Row(
-                f"missing-{reactor}-{event_id}",
-                type_,
-                "",
-                known,
-                f"{reactor} subscribes to {type_} and has not recorded this one, {waited} after it was "
-                f"published.{' Is the reactor running?' if late else ''}",
-                at,
-            )
-            row.note = f"expected, {waited} ago" if late else f"{waited} in the queue"
-            row.details = [("event", event_id, "id"), ("source", str(event["source"]), "id")]
-            stretch = Stretch("missing" if late else "queue", at, None, known.tone, row.note)
-            by_reactor.setdefault(reactor, []).append(Draft(row, [stretch]))
-            if event_id in emitters:
-                edges.append(Edge(at, emitters[event_id], row.id))
+    return [
+        (event, reactor)
+        for event in events
+        for reactor in expected.get(str(event["type"]), ())
+        if (reactor, str(event["id"])) not in seen
+    ]
+
+
+def _missing(event: RowData, reactor: str, at: float, now: float) -> Draft:
+    """The row of a reaction that is owed and has not begun."""
+    event_id, type_, late = str(event["id"]), str(event["type"]), now - at > OVERDUE
+    known = status("missing" if late else "queued")
+    waited = duration(max(now - at, 0.0))
+    row = Row(
+        f"missing-{reactor}-{event_id}",
+        type_,
+        "",
+        known,
+        f"{reactor} subscribes to {type_} and has not recorded this one, {waited} after it was "
+        f"published.{' Is the reactor running?' if late else ''}",
+        at,
+    )
+    row.note = f"expected, {waited} ago" if late else f"{waited} in the queue"
+    row.details = [("event", event_id, "id"), ("source", str(event["source"]), "id")]
+    return Draft(row, [Stretch("missing" if late else "queue", at, None, known.tone, row.note)])
+
+
+def _held(event: RowData, reactor: str, at: float, refusal: RowData) -> Draft:
+    """The row of a reaction that will not begin: its message was refused."""
+    refused, known = max(float(refusal["received_at"]), at), status("held")
+    why = f"Refused as {refusal['reason']}, and in quarantine: {refusal['detail']}"
+    row = Row(f"held-{refusal['id']}", str(event["type"]), "", known, why, at, refused)
+    row.note = str(refusal["reason"])
+    row.details = [("event", str(event["id"]), "id"), ("in quarantine", str(refusal["id"]), "id")]
+    base = f"/ui/quarantine/{refusal['id']}"
+    row.actions = [Action("Release", f"{base}/release"), Action("Discard", f"{base}/discard", danger=True)]
+    return Draft(row, [Stretch("queue", at, refused, "quiet", f"in the queue for {duration(refused - at)}")])
 
 
 def _reactor_lanes(by_reactor: Mapping[str, list[Draft]]) -> list[LaneDraft]:
     lanes = []
-    worst = ("dead", "missing", "retrying", "claimed", "queued", "refused", "redriven", "discarded", "done")
+    worst = ("dead", "held", "missing", "retrying", "claimed", "queued", "refused", "redriven", "discarded")
     began = {name: min(draft.row.started or 0.0 for draft in drafts) for name, drafts in by_reactor.items()}
     for name in sorted(by_reactor, key=lambda name: (not name.startswith(_SERVICE), began[name], name)):
         drafts = sorted(by_reactor[name], key=lambda draft: draft.row.started or 0.0)

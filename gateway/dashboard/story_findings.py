@@ -73,7 +73,7 @@ def findings(
 
 def _row_finding(lane: Lane, row: Row) -> Finding | None:
     known = row.status
-    if lane.kind in ("reactor", "service") and known.name in ("dead", "retrying", "missing"):
+    if lane.kind in ("reactor", "service") and known.name in ("dead", "held", "retrying", "missing"):
         text = row.why if known.name == "missing" else f"{lane.title} on {row.label}: {row.why}"
         return Finding(known.tone, known.icon, text, row.id, tuple(row.actions))
     if lane.kind == "reactor" and known.name == "done" and any(dot.kind == "audit" for dot in row.dots):
@@ -144,6 +144,7 @@ def counts(runs: Sequence[RowData], lanes: Sequence[Lane]) -> list[tuple[str, in
         ("queued", "queued", "quiet"),
         ("retrying", "retrying", "warn"),
         ("missing", "have not come", "warn"),
+        ("held", "in quarantine", "bad"),
         ("dead", "dead letters", "bad"),
     ):
         count = sum(row.status.name == name for row in rows)

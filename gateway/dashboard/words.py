@@ -40,6 +40,7 @@ _KNOWN = (
     Status("done", "done", "check", "ok"),
     Status("refused", "refused", "cross", "bad"),
     Status("dead", "dead letter", "dead", "bad"),
+    Status("held", "in quarantine", "alert", "bad"),
     Status("redriven", "redriven", "retry", "info"),
     Status("discarded", "discarded", "trash", "quiet"),
     Status("missing", "has not come", "missing", "warn"),

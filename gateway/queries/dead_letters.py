@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +19,13 @@ __all__ = [
     "Quarantined",
     "get_dead_letter",
     "get_quarantined",
+    "held_messages",
     "list_dead_letters",
     "list_groups",
     "list_quarantine",
 ]
+
+_MOST_HELD = 1_000  # messages of one story
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +195,17 @@ def get_quarantined(
         select(quarantine).where(quarantine.c.id == id, _visible(workspace, unclaimed))
     ).one_or_none()
     return Quarantined(**_with_headers(row)) if row is not None else None
+
+
+def held_messages(conn: Connection, workspace: str, message_ids: Iterable[str]) -> list[dict[str, Any]]:
+    """Which of these messages are in quarantine now: id, queue, message_id, reason, detail, received_at."""
+    q = quarantine.c
+    query = select(q.id, q.queue, q.message_id, q.reason, q.detail, q.received_at).where(
+        q.workspace == workspace,
+        q.status.in_(("held", "releasing")),
+        q.message_id.in_(list(message_ids)),
+    )
+    return [dict(row._mapping) for row in conn.execute(query.limit(_MOST_HELD))]
 
 
 def _visible(workspace: str, unclaimed: bool) -> ColumnElement[bool]:

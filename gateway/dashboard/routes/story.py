@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 from urllib.parse import quote
 
+from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.dashboard.session import Session
-from gateway.dashboard.story import OVERDUE, build
+from gateway.dashboard.story import OVERDUE, build, owed
 from gateway.dashboard.streaming import OVER, EventStream, changes
 from gateway.dashboard.views import Desk, page
+from gateway.queries.dead_letters import held_messages
 from gateway.queries.story_rows import RowData, StoryRows, read_story
 from store.live.feeds import workspace_feed
 
@@ -22,21 +24,27 @@ __all__ = ["ROUTES"]
 _TICK = 3.0  # seconds after which an open story is drawn again though nothing happened
 
 
-async def _rows(desk: Desk, session: Session, correlation: str) -> StoryRows:
-    workspace = session.principal.workspace
-    rows = None
-    if "\0" not in correlation:
-        rows = await desk.platform.database.read(lambda conn: read_story(conn, workspace, correlation))
+async def _rows(desk: Desk, session: Session, correlation: str) -> tuple[StoryRows, list[RowData]]:
+    """The story's rows, and those of its events that are in quarantine where they are missed."""
+    workspace, expected = session.principal.workspace, desk.platform.subscriptions()
+
+    def read(conn: Connection) -> tuple[StoryRows | None, list[RowData]]:
+        rows = read_story(conn, workspace, correlation)
+        missed = owed(rows.events, rows.reactions, expected) if rows is not None else []
+        ids = {str(event["id"]) for event, _ in missed}
+        return rows, held_messages(conn, workspace, ids) if ids else []
+
+    rows, held = await desk.platform.database.read(read) if "\0" not in correlation else (None, [])
     if rows is None:
         raise HTTPException(404, f"This workspace has no story {correlation[:80]}.")
-    return rows
+    return rows, held
 
 
 @page()
 async def story(request: Request, desk: Desk, session: Session) -> Response:
     """The page, and the part of it that is asked for again when something changed."""
     correlation = request.path_params["correlation"]
-    rows = await _rows(desk, session, correlation)
+    rows, held = await _rows(desk, session, correlation)
     true_axis = request.query_params.get("axis") == "true"
     told = build(
         correlation,
@@ -46,6 +54,7 @@ async def story(request: Request, desk: Desk, session: Session) -> Response:
         reactions=rows.reactions,
         dead_letters=rows.dead_letters,
         audit=rows.audit,
+        held=held,
         expected=desk.platform.subscriptions(),
         now=desk.now(),
         true_axis=true_axis,
@@ -59,7 +68,7 @@ async def story(request: Request, desk: Desk, session: Session) -> Response:
         runs=rows.runs,
         main=_main(rows.runs),
         truncated=rows.truncated,
-        stamp=_stamp(rows, desk.now()),
+        stamp=_stamp(rows, held, desk.now()),
         page_path=f"/ui/stories/{quote(correlation, safe='')}",
     )
 
@@ -74,7 +83,7 @@ async def stream(request: Request, desk: Desk, session: Session) -> Response:
         if await desk.session(request) is None:
             return OVER
         try:
-            return _stamp(await _rows(desk, session, correlation), desk.now())
+            return _stamp(*await _rows(desk, session, correlation), desk.now())
         except HTTPException:
             return OVER
 
@@ -92,7 +101,7 @@ def _main(runs: list[RowData]) -> RowData | None:
     return main
 
 
-def _stamp(rows: StoryRows, now: float) -> str:
+def _stamp(rows: StoryRows, held: list[RowData], now: float) -> str:
     """Differs whenever the page would: counts and newest times; and each tick while it is open."""
     facts = sum(map(len, rows.histories.values()))
     settled = sum(row["finished_at"] is not None for row in rows.reactions)
@@ -101,7 +110,18 @@ def _stamp(rows: StoryRows, now: float) -> str:
     states = ",".join(sorted(row["status"] for row in (*rows.reactions, *rows.runs)))
     fresh = any(now - row["at"] < OVERDUE + 2 * _TICK for row in rows.events)
     is_open = any(run["ended_at"] is None for run in rows.runs) or fresh or settled < len(rows.reactions)
-    parts = (facts, len(rows.events), len(rows.reactions), settled, tries, letters, len(rows.audit), states)
+    ids = ",".join(sorted(row["id"] for row in held))
+    parts = (
+        facts,
+        len(rows.events),
+        len(rows.reactions),
+        settled,
+        tries,
+        letters,
+        len(rows.audit),
+        states,
+        ids,
+    )
     return f"{hash_of(parts)}.{int(now // _TICK) if is_open else 0}"
 
 

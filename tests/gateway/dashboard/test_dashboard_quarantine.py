@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import select
 
 from bus.port import DIRECT, Message, Outgoing
+from store.tables import events, quarantine
 from tests.gateway.dashboard.forms import deeds, submit
-from tests.gateway.dashboard.scene import Scene, until
+from tests.gateway.dashboard.scene import WORKSPACE, Scene, until
+from tests.gateway.seeding import held, put
 
 
 async def hold(scene: Scene, body: bytes = b'{"<b>": 1}') -> str:
@@ -89,3 +92,20 @@ async def test_whatever_was_refused_can_be_looked_at(scene: Scene, body: bytes, 
             page = await browser.get(path)
             assert page.status_code == 200, path
             assert shown in page.text
+
+
+async def test_a_story_says_which_reaction_will_not_come_since_its_message_was_refused(scene: Scene) -> None:
+    """It is not missed as if its reactor were down; what can be done about it is there."""
+    run = await scene.ride("r-1")
+    await scene.until_run(run, waiting="trip.ended.v1")
+    await scene.until_reaction("notify", run, "done")
+    query = select(events.c.id).where(events.c.type == "ride.booked.v1", events.c.correlation == run)
+    event = await scene.database.read(lambda conn: conn.execute(query).scalar_one())
+    row = {**held("q-1", WORKSPACE), "queue": "reactor.driver_earnings", "message_id": event}
+    await put(scene.database, quarantine, row, {**row, "id": "q-2", "workspace": "globex"})
+    async with scene.signed_in() as browser:
+        page = (await browser.get(f"/ui/stories/{run}")).text
+    assert "driver_earnings on ride.booked.v1: Refused as malformed, and in quarantine: no JSON" in page
+    assert "Is the reactor running?" not in page
+    assert "/ui/quarantine/q-1/release?back=" in page
+    assert "q-2" not in page
