@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, select
 
-from gateway.queries.page import Page, page_of, read_cursor
+from gateway.queries.page import BadCursor, Page, page_of, read_cursor
 from store.tables import audit
 
 __all__ = ["AuditEntry", "list_audit"]
@@ -41,7 +41,10 @@ def list_audit(
     if targets is not None:
         query = query.where(audit.c.target.in_(list(targets)))
     if cursor is not None:
-        query = query.where(audit.c.seq < int(read_cursor(cursor)[0]))
+        seq, _ = read_cursor(cursor)
+        if not 0 <= seq < 2**53:
+            raise BadCursor(f"{cursor[:80]!r} is not a cursor that a page before gave")
+        query = query.where(audit.c.seq < int(seq))
     rows = conn.execute(query.order_by(audit.c.seq.desc()).limit(most + 1)).all()
     return page_of(
         rows,

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.dashboard.routes import find
+from gateway.queries.page import write_cursor
 from store.tables import audit, dead_letters
 from tests.gateway.dashboard.forms import submit
 from tests.gateway.dashboard.scene import WORKSPACE, Scene
@@ -184,6 +185,7 @@ async def test_nonsense_in_an_address_is_a_page_and_no_crash(scene: Scene) -> No
         for path, code in (
             ("/ui/runs?cursor=nonsense", 400),
             ("/ui/audit?cursor=nonsense", 400),
+            (f"/ui/audit?cursor={write_cursor(1e300, '')}", 400),
             ("/ui/runs/bulk/explode", 404),
             ("/ui/runs/a%00b", 404),
             ("/ui/stories/a%00b", 404),
