@@ -17,7 +17,7 @@ from gateway.dashboard.story_drafts import Draft, Edge, LaneDraft, Moment, Stret
 from gateway.dashboard.story_findings import counts, entries, findings
 from gateway.dashboard.story_model import Action, Dot, Lane, Line, Row, Segment, Story
 from gateway.dashboard.story_reaction import reaction_draft, reaction_row_id
-from gateway.dashboard.story_run import command_ids, family, node_row_id, run_lane
+from gateway.dashboard.story_run import answered_at, command_ids, family, node_row_id, run_lane
 from gateway.dashboard.words import duration, status
 from orchestrator.wire import correlated_id
 
@@ -115,7 +115,7 @@ def _learn(
         for event_id, _, at in node.received:
             waits.append((event_id, row_id, at))
     for command, node in command_ids(run_id, progress).items():
-        commands[command] = (node_row_id(run_id, node.node), node.started, node.ended)
+        commands[command] = (node_row_id(run_id, node.node), node.started, answered_at(node))
 
 
 def _outside(events: Sequence[RowData], emitters: dict[str, str], clocks: Clocks) -> LaneDraft:

@@ -10,7 +10,7 @@ from gateway.dashboard.story_model import Lane, Row
 from gateway.dashboard.words import duration, status
 from orchestrator.wire import command_id
 
-__all__ = ["command_ids", "family", "node_row_id", "run_lane"]
+__all__ = ["answered_at", "command_ids", "family", "node_row_id", "run_lane"]
 
 _NODE_STATUS = {"done": "done", "running": "running", "retrying": "retrying", "waiting": "waiting"}
 _MARK_TONES = {
@@ -131,6 +131,13 @@ def command_ids(run_id: str, progress: Progress) -> dict[str, NodeProgress]:
         command_id(run_id, node.name, back=node.kind == "compensation"): node
         for node in progress.nodes.values()
     }
+
+
+def answered_at(node: NodeProgress) -> float | None:
+    """When the answer to a step's command was taken; None where the step ended without one."""
+    if node.status in ("failed", "stuck") and not (node.error or "").startswith("timeout:"):
+        return node.ended
+    return node.ended if node.status == "done" else None
 
 
 def family(run: RowData, progress: Progress) -> list[Edge]:

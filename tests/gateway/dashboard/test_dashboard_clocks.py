@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from contracts.envelope import derive_id
 from tests.gateway.dashboard.story_rows import event, fact, only_row, reaction, story
 
@@ -31,6 +33,25 @@ def test_a_service_does_not_answer_after_its_answer_was_taken() -> None:
     assert step.x <= served.x
     assert served.x + served.width <= step.x + step.width
     assert only_row(told, "service-payments").lines[0].arrow
+
+
+@pytest.mark.parametrize("ends", ["timeout", "cancelled"])
+def test_a_service_may_end_after_nobody_waits_for_its_answer(ends: str) -> None:
+    """Its clock is not at fault, and the time in the queue that the step had no time for is drawn."""
+    command = derive_id("command", "run-1", "authorize")
+    over = [fact(2, "run_cancelled", None, 131.0)]
+    if ends == "timeout":
+        error = {"code": "timeout", "message": "no reply in time"}
+        over = [fact(2, "step_failed", "authorize", 131.0, error=error)]
+    told = story(
+        histories={"run-1": [fact(1, "step_scheduled", "authorize", 101.0, service="payments"), *over]},
+        events=[],
+        reactions=[reaction("service.payments", command, 121.0, finished_at=161.0)],
+        now=200.0,
+    )
+    row = only_row(told, "service-payments")
+    assert row.note == "20.0 s queued · 40.0 s work"
+    assert "drawn" not in [name for name, _, _ in row.details]
 
 
 def test_what_a_slow_clock_emitted_is_moved_with_it() -> None:
