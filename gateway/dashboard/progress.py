@@ -245,6 +245,8 @@ def _begin(it: NodeProgress, at: float, data: Mapping[str, Any]) -> None:
     number = int(data.get("attempt") or len(it.attempts) + 1)
     if not it.attempts:
         it.started = at
+    elif it.attempts[-1].ended is None:
+        _end_attempt(it, at, "skipped", "its process went away while it was at work")
     it.attempts.append(Attempt(number, at))
     it.status, it.ended, it.retry_at, it.note = "running", None, None, ""
 

@@ -67,6 +67,19 @@ def test_a_step_that_was_given_back_waits_for_its_next_owner() -> None:
     assert found.why() == "Done after 2 attempts."
 
 
+def test_an_attempt_whose_process_went_away_is_at_work_no_more() -> None:
+    """The next owner started it again; the story of a run that has ended has no end but that."""
+    found = progress_of(
+        facts(
+            ("step_scheduled", "match", 1.0, {"attempt": 1, "dispatch": 1}),
+            ("step_scheduled", "match", 9.0, {"attempt": 1, "dispatch": 2}),
+            ("step_completed", "match", 9.5, {"attempt": 1, "result": None}),
+        )
+    ).nodes["match"]
+    assert [(each.ended, each.outcome) for each in found.attempts] == [(9.0, "skipped"), (9.5, "done")]
+    assert found.attempts[0].error == "its process went away while it was at work"
+
+
 def test_a_compensation_stands_beside_its_step() -> None:
     """The step keeps its outcome; its undoing has a row and an outcome of its own."""
     nodes = progress_of(
