@@ -135,10 +135,13 @@ def fact_brief(fact: RowData) -> str:
 
 
 def counts(runs: Sequence[RowData], lanes: Sequence[Lane]) -> list[tuple[str, int, str]]:
-    """How many runs, events and reactions of each kind: word, count, tone."""
-    rows = [row for lane in lanes if lane.kind == "reactor" for row in lane.rows]
-    result = [("run" if len(runs) == 1 else "runs", len(runs), "quiet")]
-    result.append(("reactions done", sum(row.status.name == "done" for row in rows), "ok"))
+    """How many runs there are, how many reactions are done, and what is open or dead: word, count, tone.
+
+    Services have dead letters, too, and commands that wait.
+    """
+    done = sum(row.status.name == "done" for lane in lanes if lane.kind == "reactor" for row in lane.rows)
+    rows = [row for lane in lanes if lane.kind in ("reactor", "service") for row in lane.rows]
+    result = [("run" if len(runs) == 1 else "runs", len(runs), "quiet"), ("reactions done", done, "ok")]
     for name, word, tone in (
         ("claimed", "at work", "info"),
         ("queued", "queued", "quiet"),

@@ -93,6 +93,19 @@ def test_a_dead_letter_stands_out_with_what_can_be_done() -> None:
     assert only_row(settled, "reactor-notify").status.name == "discarded"
 
 
+def test_a_dead_letter_of_a_service_is_counted_with_the_others() -> None:
+    """A command can be given up as a reaction can."""
+    given_up = {"status": "dead", "error": {"type": "E", "message": "m"}}
+    told = story(
+        reactions=[
+            reaction("service.payments", "cmd", 101.2, **given_up),
+            reaction("notify", "e-1", 101.2, **given_up),
+            reaction("service.payments", "other", 101.2),
+        ]
+    )
+    assert told.counts == [("run", 1, "quiet"), ("reactions done", 0, "ok"), ("dead letters", 2, "bad")]
+
+
 def test_what_a_reactor_emits_is_drawn_from_its_own_reaction() -> None:
     """An event caused by a reaction is no event from outside."""
     told = story(
