@@ -125,6 +125,11 @@ async def _gone(request: Request, error: Exception) -> Response:
 async def _unavailable(request: Request, error: Exception) -> Response:
     what = "store" if isinstance(error, StoreError) else "bus"
     text = f"The {what} did not answer: {error}. Nothing is shown rather than something old; try again."
+    if request.method == "POST":
+        text = (
+            f"The {what} did not answer: {error}. It is not certain whether this was done. Look first, or "
+            "send the same form again: it asks once, however often it is sent."
+        )
     return await _page(request, 503, f"The {what} can't be reached", text, known=False)
 
 

@@ -9,6 +9,7 @@ import orjson
 import pytest
 from sqlalchemy import select
 
+from contracts.errors import BusUnavailable
 from store.tables import audit, dead_letters, history, runs
 from tests.gateway.dashboard.forms import deeds, send, submit, token_of
 from tests.gateway.dashboard.scene import WORKSPACE, Scene, until
@@ -103,6 +104,24 @@ async def test_what_was_not_done_is_not_written_down_as_done(scene: Scene) -> No
         ("run.cancel", "all of them"),
         ("run.cancel.failed", None),
     ]
+
+
+async def test_a_deed_whose_fate_is_not_known_is_said_to_be_so(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bus is away in the middle of it; the page says so, and the audit has the error."""
+
+    async def away(*given: object, **named: object) -> None:
+        raise BusUnavailable("no confirm in 5 s")
+
+    run = await scene.ride("r-23", flow="refund")
+    await scene.until_run(run, waiting="approve")
+    monkeypatch.setattr(scene.client, "pause", away)
+    async with scene.signed_in() as browser:
+        answer = await submit(browser, f"/ui/runs/{run}/pause")
+    assert answer.status_code == 503
+    assert "no confirm in 5 s. It is not certain whether this was done." in answer.text
+    assert [what for what, _, _ in await deeds(scene)] == ["run.pause", "run.pause.failed"]
 
 
 async def test_a_run_that_goes_back_is_not_offered_a_cancel_that_changes_nothing(scene: Scene) -> None:
