@@ -33,8 +33,9 @@
   // --- asking before anything is done ---
   const dialog = () => one("#ask");
   const openAsk = async (link) => {
-    const response = await fetch(link.href, { headers: { "HX-Request": "true", "X-Ask": "dialog" } });
-    if (!response.ok || response.redirected) return location.assign(link.href);
+    const headers = { "HX-Request": "true", "X-Ask": "dialog" };
+    const response = await fetch(link.href, { headers }).catch(() => null);  // the page itself says what is wrong
+    if (!response?.ok || response.redirected) return location.assign(link.href);
     one("#ask-body").innerHTML = await response.text();
     dialog().showModal();
     const first = one("#ask-body [autofocus]") || one("#ask-body input:not([type=hidden]), #ask-body textarea, #ask-body button");

@@ -191,6 +191,18 @@ async def test_a_dialog_that_is_closed_does_nothing(desk: Desk, scene: Scene) ->
     await scene.until_run(run, status="running")
 
 
+async def test_a_question_that_gets_no_answer_is_asked_as_a_page(desk: Desk, scene: Scene) -> None:
+    """A button that does nothing when it is pushed would be worse than the browser's own error."""
+    run = await scene.ride("r-12")
+    await scene.until_run(run, waiting="trip.ended.v1")
+    page = await desk.sign_in(scene.keys["operator"], then=f"/ui/runs/{run}")
+    lost = re.compile(r"/pause\?")
+    await page.route(lost, lambda way: way.abort() if "x-ask" in way.request.headers else way.continue_())
+    await page.get_by_role("link", name="Pause").click()
+    await expect(page.get_by_role("heading", name="Pause ride r-12?")).to_be_visible()
+    desk.complaints = [said for said in desk.complaints if "net::ERR_FAILED" not in said]
+
+
 async def test_all_of_it_works_with_the_keyboard_alone(desk: Desk, scene: Scene) -> None:
     """From signing in to a cancelled run, no mouse is moved."""
     run = await scene.ride("r-6", flow="refund")
