@@ -170,6 +170,41 @@
     one("#notices").append(notice);
   };
   for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) document.addEventListener(name, stale);
+  // A stream takes one of the six connections that a browser has for one gateway: a page that nobody looks at
+  // gives it back, and asks what it has missed when it is looked at again.
+  class Stream {
+    constructor(url) {
+      Object.assign(this, { url, seen: null, told: [], source: null });
+      this.turned = () => (document.hidden ? this.rest() : this.source || this.open());
+      document.addEventListener("visibilitychange", this.turned);
+      if (!document.hidden) this.open();
+    }
+    get readyState() { return this.source ? this.source.readyState : EventSource.CONNECTING; }
+    open() {
+      const url = new URL(this.url, location.href);
+      if (this.seen !== null) url.searchParams.set("seen", this.seen);
+      const source = (this.source = new EventSource(url));
+      source.onopen = (event) => this.onopen?.(event);
+      source.onerror = (event) => {
+        this.onerror?.(event);
+        if (source.readyState === EventSource.CLOSED) this.close();  // it is made anew from outside
+      };
+      for (const [name, , heard] of this.told) source.addEventListener(name, heard);
+    }
+    addEventListener(name, listener) {
+      const heard = (event) => { this.seen = event.lastEventId || this.seen; listener(event); };
+      this.told.push([name, listener, heard]);
+      this.source?.addEventListener(name, heard);
+    }
+    removeEventListener(name, listener) {
+      for (const [, , heard] of this.told.filter((one) => one[0] === name && one[1] === listener))
+        this.source?.removeEventListener(name, heard);
+      this.told = this.told.filter((one) => one[0] !== name || one[1] !== listener);
+    }
+    rest() { this.source?.close(); this.source = null; }
+    close() { document.removeEventListener("visibilitychange", this.turned); this.source?.close(); }
+  }
+  if (window.htmx) htmx.createEventSource = (url) => new Stream(url);
   for (const [name, on] of [["htmx:sseOpen", true], ["htmx:sseError", false], ["htmx:sseClose", false]])
     document.addEventListener(name, () => {
       for (const place of all("[data-live]")) {
