@@ -133,9 +133,8 @@ def _looks_like(schema: Any) -> str:
                 return "4"
             # A list of items is the tuple form of old.
             looks = "7" if isinstance(found.get("items"), list) else looks
-            waiting.extend(found.values())
-        elif isinstance(found, list):
-            waiting.extend(found)
+            # Only schemas: an example whose "items" are a list is data.
+            waiting.extend(one for _, one in children(found))
     return looks
 
 
