@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
@@ -149,16 +150,21 @@ def _assignments(search: Search, wants: _Wants, goals: list[Goal]) -> Iterator[_
             if not wants.repeated:
                 yield _Assigned(tuple(placed), None)
                 continue
-            for first, second in _pairs(wants, len(placed)):
+            for first, second in _pairs(placed):
                 goal = placed[first] | placed[second]
                 if not search.solve(goal).none:
                     same = [goal if index in (first, second) else one for index, one in enumerate(placed)]
                     yield _Assigned(tuple(same), (first, second))
 
 
-def _pairs(wants: _Wants, length: int) -> Iterator[tuple[int, int]]:
-    special = wants.border + len(wants.some) + sum(one.least for one in wants.counts) + 2
-    return combinations(range(min(length, special)), 2)
+def _pairs(goals: list[Goal]) -> Iterator[tuple[int, int]]:
+    """Which two items may be equal: of those that have to fit the same, any two are as good."""
+    seen: Counter[Goal] = Counter()
+    some = []
+    for index, goal in enumerate(goals):
+        seen[goal] += 1
+        some += [index] if seen[goal] <= 2 else []
+    return combinations(some, 2)
 
 
 def _placed(search: Search, goals: list[Goal], some: tuple[Each, ...]) -> Iterator[list[Goal]]:
