@@ -25,6 +25,7 @@ from contracts.compatibility.truth import holds
 __all__ = ["EMPTY", "Goal", "Result", "Search", "Theory", "gathered"]
 
 _DEEPEST = 24
+_UNTOUCHED = _DEEPEST + 1
 Goal = frozenset[Formula]
 
 
@@ -92,7 +93,7 @@ class Search:
         self._opened: dict[tuple[Node, str], Formula] = {}
         self._known: dict[Any, tuple[int, Result]] = {}
         self._within: dict[Goal, int] = {}
-        self._touched = 0
+        self._touched = _UNTOUCHED
         # The first thing that could not be told, for the reason of a verdict.
         self.noted: str | None = None
 
@@ -130,13 +131,18 @@ class Search:
         known = self._known.get(key)
         if known is not None and (known[0] >= want or known[1].none or known[1].all):
             return known[1]
-        before, self._touched = self._touched, len(self._within)
+        depth = len(self._within)
+        before, self._touched = self._touched, _UNTOUCHED
         result = compute()
-        leaned = self._touched < len(self._within)
-        self._touched = min(before, self._touched)
-        if leaned:
-            # True only inside the goal that it leaned on; and other values may have been passed over.
-            return Result(result.values, result.open)
+        touched = self._touched
+        # A goal that only came up again in itself was found whole: what is around it leaned on nothing.
+        self._touched = min(before, touched if touched < depth else _UNTOUCHED)
+        if touched <= depth:
+            # Values that hold such a goal's own were passed over: there may always be others.
+            result = Result(result.values, result.open)
+        if touched < depth:
+            # True only inside the goal that it leaned on.
+            return result
         self._known[key] = (want, result)
         return result
 
