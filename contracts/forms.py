@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote, urldefrag, urljoin
 
 from contracts.subschemas import children
 
@@ -20,6 +21,7 @@ _DEFINITIONS = frozenset({"$defs", "definitions"})
 # Where more or less is accepted must not be changed: what is opened there closes the whole.
 _TURNED = frozenset({"if", "not", "oneOf"})
 _SAYS_REST = ("additionalProperties", "patternProperties", "unevaluatedProperties", "propertyNames")
+_BESIDE = frozenset({"properties", *_SAYS_REST, *_IN_PLACE})
 _DEEPEST = 40
 
 
@@ -38,54 +40,97 @@ def reader_form(schema: Mapping[str, Any]) -> dict[str, Any]:
     return opened
 
 
-def writer_form(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema as its writers keep to it: objects that say nothing of further properties have none."""
+def writer_form(
+    schema: Mapping[str, Any], others: Mapping[str, Any] | None = None, *, whole: bool = True
+) -> dict[str, Any]:
+    """The schema as its writers keep to it: objects that say nothing of further properties have none.
+
+    ``others`` are what it may refer to, by URI. With ``whole=False`` it is one of those: closed is what it
+    holds, not itself, for what extends it has properties of its own.
+    """
     closed = copy.deepcopy(dict(schema))
-    _close(closed, closed, True, 0)
+    documents = _Documents(str(closed.get("$id", "")), closed, others or {})
+    _close(closed, documents, whole, 0)
     return closed
+
+
+class _Documents:
+    """Where references lead: into the document itself, or into one of the others."""
+
+    def __init__(self, own: str, schema: dict[str, Any], others: Mapping[str, Any]) -> None:
+        self._own = own
+        self._by_uri = {**others, own: schema}
+        self._extended: set[int] = set()
+        for uri, one in self._by_uri.items():
+            self._note(one, uri, True, 0)
+
+    def target(self, reference: str, base: str | None = None) -> tuple[Any, str] | None:
+        """What a reference from a document leads to, and in which; None where that can't be seen."""
+        base = self._own if base is None else base
+        # Joined by hand where it is inside: there is no joining to a URN.
+        inside = reference.startswith("#")
+        uri, fragment = (base, reference[1:]) if inside else urldefrag(urljoin(base, reference))
+        if uri not in self._by_uri or (fragment and not fragment.startswith("/")):
+            return None
+        found: Any = self._by_uri[uri]
+        for token in unquote(fragment).split("/")[1:]:
+            name = token.replace("~1", "/").replace("~0", "~")
+            if isinstance(found, list) and name.isdecimal() and int(name) < len(found):
+                found = found[int(name)]
+            else:
+                found = found.get(name) if isinstance(found, Mapping) else None
+        return None if found is None else (found, uri)
+
+    def extends(self, schema: Mapping[str, Any]) -> bool:
+        """Whether something refers to the schema that has properties beside it."""
+        return id(schema) in self._extended
+
+    def _note(self, schema: Mapping[str, Any], uri: str, a_value: bool, depth: int) -> None:
+        if depth > _DEEPEST:
+            return
+        reference = schema.get("$ref")
+        if isinstance(reference, str) and not (a_value and _BESIDE.isdisjoint(schema)):
+            found = self.target(reference, uri)
+            self._extended.add(id(found[0] if found else None))
+        for place, one in children(schema):
+            if isinstance(one, dict):
+                self._note(one, uri, _is_value(place), depth + 1)
 
 
 def _first(place: str) -> str:
     return place.split("/")[1]
 
 
-def _close(schema: dict[str, Any], root: dict[str, Any], a_value: bool, depth: int) -> None:
+def _is_value(place: str) -> bool:
+    return _first(place) not in _IN_PLACE and _first(place) not in _DEFINITIONS
+
+
+def _close(schema: dict[str, Any], documents: _Documents, a_value: bool, depth: int) -> None:
     """Closes the schema where it stands for a whole value, and what it holds."""
     if depth > _DEEPEST:
         return
-    declares, says_rest = _of_properties(schema, root, 0)
+    declares, says_rest = _of_properties(schema, documents, None, 0)
     for place, one in list(children(schema)):
         if isinstance(one, dict):
-            in_place = _first(place) in _IN_PLACE or _first(place) in _DEFINITIONS
-            _close(one, root, not in_place, depth + 1)
-    if a_value and declares and not says_rest:
+            _close(one, documents, _is_value(place), depth + 1)
+    if a_value and declares and not says_rest and not documents.extends(schema):
         schema["unevaluatedProperties"] = False
 
 
-def _of_properties(schema: Any, root: dict[str, Any], depth: int) -> tuple[bool, bool]:
+def _of_properties(schema: Any, documents: _Documents, base: str | None, depth: int) -> tuple[bool, bool]:
     """Whether a schema, with all in its place, declares properties, and says something of the rest."""
     if not isinstance(schema, dict) or depth > _DEEPEST:
         return False, False
     declares = "properties" in schema
     says_rest = any(keyword in schema for keyword in _SAYS_REST)
-    inside = [one for place, one in children(schema) if _first(place) in _IN_PLACE - {"not"}]
+    inside = [(one, base) for place, one in children(schema) if _first(place) in _IN_PLACE - {"not"}]
     reference = schema.get("$ref")
     if isinstance(reference, str):
-        target = _local(reference, root)
-        # What is defined elsewhere is closed there, or is not ours to close.
+        target = documents.target(reference, base)
+        # What can't be seen from here is closed there, or is not ours to close.
         says_rest = says_rest or target is None
-        inside.append(target)
-    for one in inside:
-        found = _of_properties(one, root, depth + 1)
+        inside += [target] if target else []
+    for one, its in inside:
+        found = _of_properties(one, documents, its, depth + 1)
         declares, says_rest = declares or found[0], says_rest or found[1]
     return declares, says_rest
-
-
-def _local(reference: str, root: dict[str, Any]) -> Any:
-    if not reference.startswith("#/"):
-        return None
-    found: Any = root
-    for token in reference[2:].split("/"):
-        name = token.replace("~1", "/").replace("~0", "~")
-        found = found.get(name) if isinstance(found, dict) else None
-    return found

@@ -25,11 +25,15 @@ def compare_revisions(
     both as they are written. ``resources`` are the other contracts by ``$id``; ``options`` are those of
     ``compare``.
     """
-    write, read = (dict, dict) if strict else (writer_form, reader_form)
     others = {
         uri: one for uri, one in (resources or {}).items() if uri not in (old.get("$id"), new.get("$id"))
     }
-    written = {uri: write(one) for uri, one in others.items()}
+
+    def write(schema: Mapping[str, Any], whole: bool = True) -> dict[str, Any]:
+        return dict(schema) if strict else writer_form(schema, others, whole=whole)
+
+    read = dict if strict else reader_form
+    written = {uri: write(one, False) for uri, one in others.items()}
     reading = {uri: read(one) for uri, one in others.items()}
     known = {"writer_resources": written, "reader_resources": reading, **options}
     return Report(

@@ -187,6 +187,42 @@ def test_revisions_follow_references_to_other_contracts() -> None:
     assert compare_revisions(one, three, resources=resources).verdict.word == "incompatible"
 
 
+BASE: dict[str, Any] = {"type": "object", "properties": {"id": {"type": "string"}}}
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda own: {"$ref": "base", **own},
+        lambda own: {"allOf": [{"$ref": "base"}], **own},
+        lambda own: {"properties": {"b": BASE, "in": {"$ref": "#/properties/b", **own}}},
+        lambda own: {"properties": {"id": {}, "in": {"allOf": [{"$ref": "#"}], **own}}},
+        lambda own: {"properties": {"in": {"$ref": "#/$defs/b", **own}}, "$defs": {"b": BASE}},
+    ],
+)
+def test_what_extends_another_schema_may_write_its_own_properties(around: Any) -> None:
+    """The extended schema is closed where it stands alone only: else nothing could be written at all."""
+    old, new = (
+        {"$id": "https://ride.example/a", **around({"properties": {"fare": {"type": type}}})}
+        for type in ("integer", "string")
+    )
+    found = compare_revisions(old, new, resources={"https://ride.example/base": BASE})
+    assert [one.verdict.word for one in found.comparisons] == ["incompatible", "incompatible"]
+
+
+def test_a_reference_to_another_contract_is_closed_where_it_stands() -> None:
+    """What a property's own contract does not declare is not written there, so that it may be declared."""
+    more = {"type": "object", "properties": {**BASE["properties"], "more": {"type": "string"}}}
+    old = {"$id": "https://ride.example/a", "properties": {"b": {"$ref": "base"}}}
+    new = {**old, "properties": {"b": more}}
+    for one in (
+        old,
+        {**old, "properties": {"b": {"$ref": "#/$defs/b"}}, "$defs": {"b": BASE}, "$id": "urn:a"},
+    ):
+        found = compare_revisions(one, new, resources={"https://ride.example/base": BASE})
+        assert found.verdict.word == "compatible"
+
+
 def test_upcasters_carry_data_over_one_major_at_a_time() -> None:
     """Data of an old major is carried to the newest, each step checked against its contract."""
     registry = Registry()
