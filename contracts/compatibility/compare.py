@@ -16,12 +16,12 @@ import jsonschema_rs
 from contracts.compatibility.arrays import arrays
 from contracts.compatibility.budget import Budget, OutOfBudget
 from contracts.compatibility.cycles import refuse_cycles
-from contracts.compatibility.draft4 import modernised
 from contracts.compatibility.effort import affordable
 from contracts.compatibility.formula import Schema
 from contracts.compatibility.guess import guesses, hints
 from contracts.compatibility.node import Document, NotUnderstood, canonical, draft_of
 from contracts.compatibility.objects import glance, objects
+from contracts.compatibility.old_drafts import modernised
 from contracts.compatibility.plain import booleans, fractions, integers, nulls, strings
 from contracts.compatibility.search import Goal, Search, Theory
 from contracts.compatibility.validator import Validator
@@ -55,7 +55,7 @@ def compare(
 ) -> Verdict:
     """Whether the reader accepts all that the writer may write. Never raises; takes ``seconds`` at most.
 
-    Schemas are JSON Schema of drafts 4, 7, 2019-09 or 2020-12, as ``$schema`` says (2020-12 where neither
+    Schemas are JSON Schema of drafts 4, 6, 7, 2019-09 or 2020-12, as ``$schema`` says (2020-12 where neither
     says, or 7 for a list of ``items``). ``…_resources`` are what their references may lead to, by URI;
     nothing is fetched.
     """
@@ -162,8 +162,9 @@ class _Sides:
 
 
 def _document(schema: Any, draft: str, resources: dict[str, Any], budget: Budget) -> Document:
-    if draft == "4":
-        return Document(modernised(_clone(schema)), "7", resources, budget)
+    if draft in ("4", "6"):
+        known = {uri: modernised(_clone(one), draft) for uri, one in resources.items()}
+        return Document(modernised(_clone(schema), draft), "7", known, budget)
     return Document(schema, draft, resources, budget)
 
 

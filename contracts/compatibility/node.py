@@ -22,7 +22,7 @@ DRAFTS: dict[str, Specification[Any]] = {"7": DRAFT7, "2019-09": DRAFT201909, "2
 _OLD = "http://json-schema.org/draft-0"
 _NAMED = {
     "http://json-schema.org/draft-04/schema": "4",
-    "http://json-schema.org/draft-06/schema": "7",
+    "http://json-schema.org/draft-06/schema": "6",
     "http://json-schema.org/draft-07/schema": "7",
     "https://json-schema.org/draft/2019-09/schema": "2019-09",
     "https://json-schema.org/draft/2020-12/schema": "2020-12",
@@ -89,6 +89,7 @@ _BY_DRAFT = frozenset(
         "contentMediaType",
         "dependentRequired",
         "dependentSchemas",
+        "format",
         "items",
         "maxContains",
         "minContains",
@@ -119,7 +120,9 @@ def draft_of(schema: Any, otherwise: str | None = None) -> str:
         return otherwise or _looks_like(schema)
     draft = _NAMED.get(str(named).rstrip("#").replace("https://json-schema.org/draft-0", _OLD))
     if draft is None:
-        raise NotUnderstood(f"$schema {str(named)[:80]!r} is not one of the drafts 4, 7, 2019-09 and 2020-12")
+        raise NotUnderstood(
+            f"$schema {str(named)[:80]!r} is not one of the drafts 4, 6, 7, 2019-09 and 2020-12"
+        )
     return draft
 
 

@@ -14,12 +14,14 @@ __all__ = ["Validator"]
 
 _CLASSES: dict[str, Any] = {
     "4": jsonschema_rs.Draft4Validator,
+    "6": jsonschema_rs.Draft6Validator,
     "7": jsonschema_rs.Draft7Validator,
     "2019-09": jsonschema_rs.Draft201909Validator,
     "2020-12": jsonschema_rs.Draft202012Validator,
 }
 _NUMBERS = {
     "4": jsonschema_rs.Draft4,
+    "6": jsonschema_rs.Draft6,
     "7": jsonschema_rs.Draft7,
     "2019-09": jsonschema_rs.Draft201909,
     "2020-12": jsonschema_rs.Draft202012,
