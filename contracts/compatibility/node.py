@@ -149,7 +149,8 @@ class Document:
         self.budget = budget
         specification = DRAFTS[draft]
         root = schema.get("$id", "") if isinstance(schema, dict) else ""
-        base = root if isinstance(root, str) and root else "urn:antiphon:compared"
+        # Schemas of old end their own id with an empty fragment; none is part of a base (RFC 3986 §5.1).
+        base = (root.rstrip("#") if isinstance(root, str) else "") or "urn:antiphon:compared"
         known: Registry[Any] = REGISTRY
         others = ((uri, specification.create_resource(one)) for uri, one in resources.items())
         known = known.with_resources(others).with_resource(base, specification.create_resource(schema))

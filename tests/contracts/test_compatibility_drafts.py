@@ -62,3 +62,14 @@ def test_what_an_old_schema_refers_to_is_as_old() -> None:
         {"minimum": 3, "not": {"enum": [3]}},
     )
     assert compare(writer, {**reader, "$schema": DRAFT4}, writer_resources=known) == Compatible()
+
+
+@pytest.mark.parametrize(("draft", "id"), [(DRAFT4, "id"), (DRAFT6, "$id"), (DRAFT7, "$id")])
+@pytest.mark.parametrize("reference", ["#/definitions/a", "ride.json#/definitions/a", "ride.json#a"])
+def test_an_id_may_end_with_an_empty_fragment(draft: str, id: str, reference: str) -> None:
+    """As the schemas of old drafts mostly do; references lead on from there."""
+    named = {"$schema": draft, id: "https://ride.example/ride.json#"}
+    writer = {**named, "definitions": {"a": {id: "#a", **S}}, "properties": {"x": {"$ref": reference}}}
+    reader = {"$schema": draft, "properties": {"x": S}}
+    assert compare(writer, reader) == Compatible()
+    assert compare(reader, writer) == Compatible()
