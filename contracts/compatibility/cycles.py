@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from contracts.compatibility.node import Node, NotUnderstood, references
+from contracts.compatibility.node import Node, NotUnderstood
 from contracts.subschemas import children
 
 __all__ = ["refuse_cycles"]
@@ -32,14 +32,14 @@ def refuse_cycles(root: Node) -> None:
 
 
 def _inside(node: Node) -> Iterator[Node]:
-    yield from (node.target(reference) for reference in references(node.schema))
+    yield from node.targets()
     yield from (node.child(schema) for place, schema in children(node.schema) if _speaks(node, place))
 
 
 def _in_place(node: Node) -> Iterator[Node]:
     if not isinstance(node.schema, dict):
         return
-    yield from (node.target(reference) for reference in references(node.schema))
+    yield from node.targets()
     if node.draft == "7" and "$ref" in node.schema:
         return
     for place, schema in children(node.schema):

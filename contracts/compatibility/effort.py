@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from contracts.compatibility.budget import Budget, OutOfBudget
-from contracts.compatibility.node import Node, references
+from contracts.compatibility.node import Node
 from contracts.subschemas import children
 
 __all__ = ["affordable"]
@@ -48,8 +48,7 @@ def affordable(root: Node, value: Any) -> bool:
 
 
 def _steps(node: Node, value: Any) -> Iterator[tuple[Node, Any]]:
-    for reference in references(node.schema):
-        yield node.target(reference), value
+    yield from ((target, value) for target in node.targets())
     parts = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
     for place, schema in children(node.schema):
         keyword, *names = place.split("/")[1:]

@@ -27,7 +27,7 @@ from contracts.compatibility.formula import (
     either,
 )
 from contracts.compatibility.meaning import meaning
-from contracts.compatibility.node import Node, references
+from contracts.compatibility.node import Node
 
 __all__ = ["opened"]
 
@@ -158,8 +158,8 @@ def _evaluated(node: Node, kind: str) -> dict[str, Any]:
 def _applied(node: Node, kind: str) -> Iterator[list[_Outcome]]:
     """For each applicator in place: the ways in which it can hold."""
     schema = node.schema
-    for reference in references(schema):
-        yield _outcomes(node.target(reference), kind)
+    for target in node.targets():
+        yield _outcomes(target, kind)
     for branch in schema.get("allOf", ()):
         yield _outcomes(node.child(branch), kind)
     if "anyOf" in schema:

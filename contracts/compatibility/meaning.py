@@ -34,7 +34,7 @@ from contracts.compatibility.formula import (
     either,
 )
 from contracts.compatibility.lookahead import parted
-from contracts.compatibility.node import Node, canonical, references
+from contracts.compatibility.node import Node, canonical
 from contracts.compatibility.tags import exclusive
 
 __all__ = ["fraction", "kind_of", "meaning"]
@@ -76,9 +76,8 @@ def meaning(node: Node, kind: str, left_out: frozenset[str] = frozenset()) -> Fo
 
 def _parts(node: Node, kind: str, left_out: frozenset[str]) -> Iterator[Formula]:
     schema: Mapping[str, Any] = node.schema
-    for reference in references(schema):
-        if not left_out.intersection(("$ref", "$dynamicRef", "$recursiveRef")):
-            yield Schema(node.target(reference))
+    if "$ref" not in left_out:
+        yield from map(Schema, node.targets())
     for keyword, value in schema.items():
         if keyword in left_out:
             continue

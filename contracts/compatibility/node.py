@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,9 +15,9 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT7, DRAFT201909, DRAFT202012
 
 from contracts.compatibility.budget import Budget
-from contracts.subschemas import children
+from contracts.subschemas import children, subschemas
 
-__all__ = ["DRAFTS", "Document", "Node", "NotUnderstood", "canonical", "draft_of", "references"]
+__all__ = ["DRAFTS", "Document", "Node", "NotUnderstood", "canonical", "draft_of"]
 
 DRAFTS: dict[str, Specification[Any]] = {"7": DRAFT7, "2019-09": DRAFT201909, "2020-12": DRAFT202012}
 _OLD = "http://json-schema.org/draft-0"
@@ -98,6 +99,14 @@ _BY_DRAFT = frozenset(
         "unevaluatedProperties",
     ]
 )
+_REFERENCES = {
+    "7": ("$ref",),
+    "2019-09": ("$ref", "$recursiveRef"),
+    "2020-12": ("$ref", "$dynamicRef"),
+}
+_ALL_REFERENCES = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
+# What makes such a reference lead to the outermost schema that has one.
+_ANCHORS = {"$dynamicRef": "$dynamicAnchor", "$recursiveRef": "$recursiveAnchor"}
 _UNORDERED = frozenset({"allOf", "anyOf", "enum", "oneOf", "required", "type"})
 
 
@@ -154,6 +163,8 @@ class Document:
         known: Registry[Any] = REGISTRY
         others = ((uri, specification.create_resource(one)) for uri, one in resources.items())
         known = known.with_resources(others).with_resource(base, specification.create_resource(schema))
+        self._all = [schema, *resources.values()]
+        self._anchors: Counter[tuple[str, str]] | None = None
         self._nodes: dict[int, Node] = {}
         self._keep: list[Any] = []
         self.root = self.node(schema, known.resolver(base_uri=base))
@@ -167,6 +178,20 @@ class Document:
             found = self._nodes[id(schema)] = Node(self, schema, resolver)
             self._keep.append(schema)
         return found
+
+    def refuse_several(self, keyword: str, reference: str) -> None:
+        """Raises NotUnderstood where such a reference may lead elsewhere for each way to it."""
+        name = reference.partition("#")[2]
+        if self._anchors is None:
+            parts = [part for one in self._all for _, part in subschemas(one) if isinstance(part, dict)]
+            self._anchors = Counter(
+                (one, str(part[one]) if one == "$dynamicAnchor" else "")
+                for part in parts
+                for one in _ANCHORS.values()
+                if part.get(one)
+            )
+        if self._anchors[keyword, name] > 1 and self._all[0].get(keyword) != name:
+            raise NotUnderstood(f"where {reference} leads depends on the way to it ({keyword})")
 
     def enter(self, schema: Any, resolver: Any) -> Any:
         """The resolver inside a schema, that may have an ``$id`` of its own."""
@@ -207,6 +232,14 @@ class Node:
             raise NotUnderstood(f"the reference {reference[:120]} leads to something that is no schema")
         return self.document.node(found.contents, self.document.enter(found.contents, found.resolver))
 
+    def targets(self) -> Iterator[Node]:
+        """Where the references directly in it lead. Raises NotUnderstood."""
+        for keyword in _REFERENCES[self.draft] if isinstance(self.schema, dict) else ():
+            if isinstance(self.schema.get(keyword), str):
+                if keyword != "$ref":
+                    self.document.refuse_several(_ANCHORS[keyword], self.schema[keyword])
+                yield self.target(self.schema[keyword])
+
     @property
     def fingerprint(self) -> str:
         """The same for schemas that say the same in the same words."""
@@ -222,13 +255,6 @@ class Node:
 
     def __repr__(self) -> str:
         return f"Node({json.dumps(self.schema)[:60]})"
-
-
-def references(schema: Mapping[str, Any]) -> Iterator[str]:
-    """The references directly in a schema."""
-    for keyword in ("$ref", "$dynamicRef", "$recursiveRef"):
-        if isinstance(schema.get(keyword), str):
-            yield schema[keyword]
 
 
 def _words(node: Node) -> str:
@@ -266,8 +292,9 @@ def _text(node: Node, number: Any) -> Any:
             continue
         if keyword in _BY_DRAFT and (keyword != "items" or isinstance(value, list)):
             text["draft"] = node.draft
-        if keyword in ("$ref", "$dynamicRef", "$recursiveRef") and isinstance(value, str):
-            text[keyword] = number(node.target(value))
+        if keyword in _ALL_REFERENCES:
+            if keyword in _REFERENCES[node.draft] and isinstance(value, str):
+                text[keyword] = number(node.target(value))
         elif isinstance(value, dict) and id(value) not in inside:
             text[keyword] = {name: shown(one) for name, one in value.items()}
         elif isinstance(value, list):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from contracts.compatibility.node import Node, canonical, references
+from contracts.compatibility.node import Node, canonical
 
 __all__ = ["exclusive"]
 
@@ -28,10 +28,10 @@ def _shown(node: Node) -> Node:
     """The schema behind references that have no siblings."""
     for _ in range(8):
         schema = node.schema
-        found = [*references(schema)] if isinstance(schema, dict) else []
+        found = [*node.targets()]
         if len(found) != 1 or (len(schema) > 1 and node.draft != "7"):
             break
-        node = node.target(found[0])
+        node = found[0]
     return node
 
 
