@@ -101,9 +101,15 @@ def _one_of(node: Node, branches: Any, kind: str) -> Formula:
     nodes = [node.child(branch) for branch in branches if _may_be(node, branch, kind)]
     if exclusive(nodes, kind_of, kind):
         return either(map(Schema, nodes))
-    return either(
-        both(Schema(one, other == index) for other, one in enumerate(nodes)) for index in range(len(nodes))
-    )
+    return either(_only(nodes, index) for index in range(len(nodes)))
+
+
+def _only(nodes: list[Node], index: int) -> Formula:
+    """The one schema and none of the others: as many words as there are, for each of them."""
+    budget = nodes[index].document.budget
+    budget.spend(1 + len(nodes) // 8)
+    budget.check()
+    return both(Schema(one, other == index) for other, one in enumerate(nodes))
 
 
 def _may_be(node: Node, branch: Any, kind: str) -> bool:

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from contracts.compatibility import Compatible, Incompatible, Unknown, compare
+from contracts.compatibility.budget import Budget, OutOfBudget
+from contracts.compatibility.meaning import meaning
+from contracts.compatibility.node import Document
 
 I = {"type": "integer"}  # noqa: E741  # as short as the tables need
 
@@ -98,6 +101,18 @@ def test_large_schemas_are_decided(writer: Any, reader: Any) -> None:
     """Size alone is no reason for not knowing."""
     assert compare(writer, reader) == Compatible()
     assert isinstance(compare(reader, writer), Incompatible)
+
+
+def test_exactly_one_of_many_counts_as_what_it_is() -> None:
+    """Of n alternatives that do not exclude each other it takes n times n words: they are paid for."""
+    many = {"oneOf": [{"minimum": n} for n in range(300)]}
+    node = Document(many, "2020-12", {}, Budget(1_000, 60)).root
+    with pytest.raises(OutOfBudget):
+        meaning(node, "integer")
+    late = itertools.chain([0, 1], itertools.repeat(100))
+    node = Document(many, "2020-12", {}, Budget(10**9, 60, lambda: next(late))).root
+    with pytest.raises(OutOfBudget):
+        meaning(node, "integer")
 
 
 def test_the_clock_ends_it() -> None:
