@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from antiphon.checking.codes import CODES, Level
 
-__all__ = ["Finding", "Spot", "example", "found"]
+__all__ = ["Finding", "Spot", "example", "found", "shown"]
 
 _MOST_SHOWN = 2000
 
@@ -80,7 +79,8 @@ def example(instance: Any, pointer: str = "", why: str = "") -> dict[str, Any]:
 
 def shown(instance: Any) -> str:
     """An instance as text, cut when it is long."""
-    text = orjson.dumps(instance).decode()
+    # Not by orjson: a counterexample may be a whole number beyond 64 bits.
+    text = json.dumps(instance, ensure_ascii=False, separators=(",", ":"))
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
 from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
 
@@ -78,7 +78,7 @@ def _unreadable(
 def _refusal(model: type[BaseModel], instance: Any) -> tuple[str, str] | None:
     """Where and why a model refuses what comes over the wire; None when it reads it."""
     try:
-        model.model_validate_json(orjson.dumps(instance))
+        model.model_validate_json(json.dumps(instance))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         return "".join(f"/{part}" for part in first["loc"]), first["msg"]

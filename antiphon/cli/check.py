@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
 import click
-import orjson
 
 from antiphon.app import load_app
 from antiphon.checking import CODES, check_app, passes
@@ -36,7 +37,7 @@ def check(app: str | None, as_json: bool, strict: bool, explain: str | None) -> 
     ok = passes(findings, strict=strict)
     if as_json:
         document = {"ok": ok, "findings": [one.as_json() for one in findings], "map": system_map(loaded)}
-        click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
     else:
         for finding in findings:
             click.echo(str(finding))

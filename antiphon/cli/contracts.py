@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import click
 import orjson
 
 from antiphon.app import load_app
+from antiphon.checking.finding import shown
 from antiphon.checking.system import System
 from contracts.compatibility import Incompatible, Mode, Report, Unknown
 from contracts.compatibility.confluent import compare_as_confluent
@@ -42,7 +44,8 @@ def contracts() -> None:
 
 
 def _tell(document: Any) -> None:
-    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+    # Not by orjson: a counterexample may be a whole number beyond 64 bits.
+    click.echo(json.dumps(document, ensure_ascii=False, indent=2))
 
 
 def _tell_findings(findings: Iterable[Finding], as_json: bool) -> None:
@@ -176,7 +179,7 @@ def _tell_report(report: Report, versions: tuple[str, ...]) -> None:
         match verdict:
             case Incompatible(example, pointer, why):
                 click.echo(f"  refused at {pointer or '/'}: {why}")
-                click.echo(f"  counterexample: {orjson.dumps(example).decode()[:2000]}")
+                click.echo(f"  counterexample: {shown(example)}")
             case Unknown(reason):
                 click.echo(f"  {reason}")
     click.echo(report.verdict.word)

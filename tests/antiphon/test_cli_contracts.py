@@ -113,6 +113,17 @@ def test_a_diff_ends_as_its_verdict_says(
         assert "counterexample" in document
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_counterexample_may_be_a_large_number(tmp_path: Path, options: list[str]) -> None:
+    """More than 64 bits are no reason for a traceback."""
+    files = [
+        write(tmp_path / "old.json", {"type": "integer", "minimum": 1e20}),
+        write(tmp_path / "new.json", {"type": "string"}),
+    ]
+    result = run("diff", *files, *options)
+    assert (result.exit_code, str(10**20) in result.output) == (1, True), result.exception
+
+
 def test_a_diff_needs_two_files_that_are_there(tmp_path: Path) -> None:
     """One file, a missing file and a broken file are told."""
     one = write(tmp_path / "one.json", {})
