@@ -14,7 +14,7 @@ from antiphon.app import load_app
 from antiphon.checking.finding import shown
 from antiphon.checking.system import System
 from contracts.compatibility import Incompatible, Mode, Report, Unknown
-from contracts.compatibility.confluent import compare_as_confluent
+from contracts.compatibility.confluent import compare_as_confluent, refuse_invalid
 from contracts.compatibility.modes import check as check_versions
 from contracts.errors import ConfigurationError
 from contracts.handbook import describe, handbook
@@ -129,6 +129,8 @@ def diff(versions: tuple[str, ...], mode: str, rules: str, seconds: float, as_js
     except ValueError:
         raise ConfigurationError(f"no mode {mode!r}; one of {', '.join(one.value for one in Mode)}") from None
     if rules != "inclusion":
+        for schema, version in zip(schemas, versions, strict=True):
+            refuse_invalid(schema, version)
         judgement = compare_as_confluent(schemas, chosen, lenient=rules.endswith("lenient"))
         if as_json:
             _tell(judgement.as_json())

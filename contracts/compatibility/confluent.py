@@ -8,14 +8,19 @@ others are not looked at.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from contracts.compatibility.differences import Difference, differences
 from contracts.compatibility.modes import Direction, Mode
+from contracts.compatibility.node import NotUnderstood, draft_of
+from contracts.compatibility.validator import Validator
+from contracts.errors import ConfigurationError
+from contracts.subschemas import subschemas
 
-__all__ = ["COMPATIBLE", "LENIENT", "Judgement", "Named", "compare_as_confluent"]
+__all__ = ["COMPATIBLE", "LENIENT", "Judgement", "Named", "compare_as_confluent", "refuse_invalid"]
 
 COMPATIBLE = frozenset(
     [
@@ -135,6 +140,19 @@ class Judgement:
         wrong = [one.difference for one in self.named if not one.compatible]
         refused = [f"{one.type} at {one.pointer or '/'}" for one in wrong]
         return "compatible" if not refused else "incompatible: " + "; ".join(refused)
+
+
+def refuse_invalid(schema: Any, where: str) -> None:
+    """Raises ConfigurationError for what is no JSON Schema of its draft: the rules read it unseen."""
+    own = copy.deepcopy(schema)
+    for _, one in subschemas(own):
+        # What is in another document is not compared, so that it need not be there.
+        if isinstance(one, dict) and not str(one.get("$ref", "#")).startswith("#"):
+            del one["$ref"]
+    try:
+        Validator(own, draft_of(own), {})
+    except NotUnderstood as error:
+        raise ConfigurationError(f"{where}: {error}; correct it there") from error
 
 
 def compare_as_confluent(

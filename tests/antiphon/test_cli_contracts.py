@@ -42,13 +42,12 @@ def run(*arguments: object) -> Result:
     )
 
 
-def test_a_folder_that_can_t_be_written_is_told_in_a_line() -> None:
+def test_a_folder_that_can_t_be_written_is_told_in_a_line(tmp_path: Path) -> None:
     """Which file, and why; no traceback."""
-    done = run("lock", "--folder", "/proc")
-    assert (done.exit_code, done.output) == (
-        2,
-        "antiphon: /proc/.contracts.lock.new: No such file or directory\n",
-    )
+    (tmp_path / ".contracts.lock.new").mkdir()
+    done = run("lock", "--folder", tmp_path)
+    told = f"antiphon: {tmp_path / '.contracts.lock.new'}: Is a directory\n"
+    assert (done.exit_code, done.output) == (2, told)
 
 
 def test_a_contract_is_listed_locked_and_edited(folder: Path) -> None:
@@ -122,6 +121,29 @@ def test_a_counterexample_may_be_a_large_number(tmp_path: Path, options: list[st
     ]
     result = run("diff", *files, *options)
     assert (result.exit_code, str(10**20) in result.output) == (1, True), result.exception
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"properties": []}, "/properties"),
+        ({"maxLength": "a"}, "/maxLength"),
+        ({"multipleOf": 0}, "/multipleOf"),
+        ({"patternProperties": {"(": {}}}, "/patternProperties"),
+        ({"$schema": "https://ride.example/mine"}, "drafts"),
+        ({"$ref": "#/$defs/gone"}, "gone"),
+        ([], "draft 2020-12"),
+    ],
+)
+def test_the_rules_of_confluent_are_for_schemas(tmp_path: Path, wrong: Any, why: str) -> None:
+    """What is none is told in a line, with its file, whichever side it is on; other documents may be away."""
+    bad = write(tmp_path / "bad.json", wrong)
+    good = {"properties": {"a": {"$ref": "money.json"}}, "maxLength": 3, "multipleOf": 2}
+    for files in ([bad, write(tmp_path / "good.json", good)], [write(tmp_path / "good.json", good), bad]):
+        result = run("diff", *files, "--rules", "confluent")
+        assert (result.exit_code, why in result.output) == (2, True), result.output
+        assert result.output.startswith(f"antiphon: {bad}: ")
+    assert run("diff", files[0], files[0], "--rules", "confluent").exit_code == 0
 
 
 def test_a_diff_needs_two_files_that_are_there(tmp_path: Path) -> None:
