@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.compatibility.differences_inside import compare_arrays, compare_objects
+from contracts.compatibility.meaning import fraction
 from contracts.compatibility.node import canonical
 from contracts.compatibility.shape import Shape, shape_of
 from contracts.subschemas import escape
@@ -152,10 +153,11 @@ class Comparing:
         place = f"{pointer}/multipleOf"
         if before is None or after is None:
             self.add("MULTIPLE_OF_ADDED" if before is None else "MULTIPLE_OF_REMOVED", place)
-        elif after % before == 0:
+        elif fraction(after) % fraction(before) == 0:
             self.add("MULTIPLE_OF_EXPANDED", place)
         else:
-            self.add("MULTIPLE_OF_REDUCED" if before % after == 0 else "MULTIPLE_OF_CHANGED", place)
+            reduced = fraction(before) % fraction(after) == 0
+            self.add("MULTIPLE_OF_REDUCED" if reduced else "MULTIPLE_OF_CHANGED", place)
 
     def _listed(self, old: Sequence[Any], new: Sequence[Any], pointer: str) -> None:
         before, after = set(map(canonical, old)), set(map(canonical, new))

@@ -46,6 +46,8 @@ CASES: list[tuple[Any, Any, set[str]]] = [
     ({**N, "multipleOf": 2}, {**N, "multipleOf": 4}, {"MULTIPLE_OF_EXPANDED"}),
     ({**N, "multipleOf": 4}, {**N, "multipleOf": 2}, {"MULTIPLE_OF_REDUCED"}),
     ({**N, "multipleOf": 4}, {**N, "multipleOf": 3}, {"MULTIPLE_OF_CHANGED"}),
+    ({**N, "multipleOf": 0.3}, {**N, "multipleOf": 0.1}, {"MULTIPLE_OF_REDUCED"}),
+    ({**N, "multipleOf": 0.01}, {**N, "multipleOf": 0.05}, {"MULTIPLE_OF_EXPANDED"}),
     (obj({"a": S}), obj({"a": S, "b": I}), {"PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL"}),
     (obj(), obj({"b": {}}), {"PROPERTY_WITH_EMPTY_SCHEMA_ADDED_TO_OPEN_CONTENT_MODEL"}),
     (obj({"a": S}), obj(), {"PROPERTY_REMOVED_FROM_OPEN_CONTENT_MODEL"}),
