@@ -10,21 +10,27 @@ import re
 
 __all__ = ["parted"]
 
-# A reference to a group by its number or name would lead elsewhere once the pattern is in parts.
-_REFERENCE = re.compile(r"\\[1-9k]")
+# A reference to a group by its number or name would lead elsewhere once the pattern is in parts; and where a
+# class ends that begins with ], engines don't agree.
+_TIMES = ("*", "+", "?", "{")
+_ODD = re.compile(r"\\[1-9k]|\[\^?\]")
 
 
 def parted(pattern: str) -> list[tuple[str, bool]] | None:
     """The patterns, and whether each has to match; None when the pattern does not begin with look-ahead."""
     at = 1
     parts: list[tuple[str, bool]] = []
-    if not pattern.startswith("^") or _REFERENCE.search(pattern):
+    if not pattern.startswith("^") or _ODD.search(pattern):
         return None
     while pattern.startswith(("(?=", "(?!"), at):
         end = _closing(pattern, at)
         if end is None:
             return None
-        inner = pattern[at + 3 : end].removeprefix("^")
+        inner = pattern[at + 3 : end]
+        if inner.startswith("^"):
+            inner = inner[1:]
+            if inner.startswith(_TIMES):
+                return None
         parts.append((f"^(?:{inner})", pattern[at + 2] == "="))
         at = end + 1
     if not parts or _has_alternatives(pattern, at):

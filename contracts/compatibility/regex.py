@@ -246,6 +246,8 @@ class _Reader:
     def _class(self) -> Ranges:
         inverse = self._peek() == "^"
         self.at += inverse
+        if self._peek() == "]":
+            raise self._refuse("a class that begins with ], which engines read differently")
         ranges: list[tuple[int, int]] = []
         while (char := self._next()) != "]":
             if char == "[" or self.pattern.startswith(("&&", "--", "~~"), self.at - 1):
@@ -278,7 +280,8 @@ class _Reader:
             code = 8
         elif char in "xu":
             code = self._hex(2 if char == "x" else 4)
-        elif char.isascii() and char.isalnum():
+        elif char in "<>" or (char.isascii() and char.isalnum()):
+            # An angle is itself in ECMA-262; to the engine it is the border of a word.
             raise self._refuse(f"\\{char}")
         else:
             code = ord(char)

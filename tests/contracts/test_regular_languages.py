@@ -94,7 +94,24 @@ def test_anchors_inside_and_in_a_row() -> None:
 
 @pytest.mark.parametrize(
     "pattern",
-    ["(?=a)b", "(?!a)b", "(?<=a)b", "(a)\\1", "\\bword", "\\p{L}", "(?i)a", "a**", "[a&&b]", "(", "[", "a{2"],
+    [
+        "(?=a)b",
+        "(?!a)b",
+        "(?<=a)b",
+        "(a)\\1",
+        "\\bword",
+        "\\p{L}",
+        "(?i)a",
+        "a**",
+        "[a&&b]",
+        "(",
+        "[",
+        "a{2",
+        "[]a]",
+        "[^]a]",
+        "\\<a",
+        "[\\>]",
+    ],
 )
 def test_what_is_not_regular_is_refused(pattern: str) -> None:
     """Look-around, back references and what is no pattern at all are told as not reasoned about."""
@@ -116,6 +133,16 @@ def test_look_ahead_in_parts_says_the_same(ahead: str, behind: str, rest: str, w
 
 def test_look_ahead_that_is_not_parted() -> None:
     """References to groups, alternatives at the top and look-ahead in the middle are left alone."""
-    for pattern in ("(?=a)b", "^a(?=b)", "^(?=(a))\\1", "^(?=a)b|c", "^(?=^a|b)c", "^(?=a", "^a"):
+    for pattern in (
+        "(?=a)b",
+        "^a(?=b)",
+        "^(?=(a))\\1",
+        "^(?=a)b|c",
+        "^(?=^a|b)c",
+        "^(?=a",
+        "^a",
+        "^(?=^?b)ab",
+        "^(?!^*b)ab",
+    ):
         assert parted(pattern) is None
     assert parted("^(?=[)(|])(?!^\\))x") == [("^(?:[)(|])", True), ("^(?:\\))", False), ("^x", True)]
