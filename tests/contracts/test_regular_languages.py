@@ -143,6 +143,7 @@ def test_look_ahead_that_is_not_parted() -> None:
         "^a",
         "^(?=^?b)ab",
         "^(?!^*b)ab",
+        "^(?=[])a]b)c",
     ):
         assert parted(pattern) is None
     assert parted("^(?=[)(|])(?!^\\))x") == [("^(?:[)(|])", True), ("^(?:\\))", False), ("^x", True)]
