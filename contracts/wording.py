@@ -62,10 +62,16 @@ def _alternatives(branches: Any) -> str:
     return _choice(expectation(branch) for branch in branches)
 
 
+def _one_of(values: list[Any]) -> str:
+    if not values:
+        return "no such value"
+    return f"one of {_choice(map(_shown, values))}" if len(values) > 1 else _shown(*values)
+
+
 _WORDS: dict[str, Callable[[Any], str]] = {
     "type": _types,
     "const": _shown,
-    "enum": lambda values: "one of " + _choice(map(_shown, values)) if len(values) > 1 else _shown(*values),
+    "enum": lambda values: _one_of(values),
     "format": lambda name: _FORMATS.get(name, f"a string of format {name}"),
     "pattern": lambda pattern: f"a string that matches {pattern}",
     "minLength": lambda n: f"at least {_count(n, 'character', 'characters')}",
@@ -112,6 +118,10 @@ def _told(error: Any) -> str | None:
         return "no such property here" if error.absolute_path else "no value at all"
     if error.validator == "oneOf" and not error.context:
         return f"exactly one of the {len(error.validator_value)} alternatives, not several at once"
+    if error.validator in ("minContains", "maxContains"):
+        how = "at least" if error.validator == "minContains" else "at most"
+        number = _count(error.validator_value, "item that fits", "items that fit")
+        return f"{how} {number}: {expectation(error.schema.get('contains'))}"
     if error.validator == "items":
         return f"at most {_count(len(error.schema.get('prefixItems', ())), 'item', 'items')}"
     if error.validator in ("dependentRequired", "unevaluatedProperties", "unevaluatedItems"):

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from ride_contracts import BASE, BOOKED, GOOD, MONEY, Write, violations
 
 from contracts.errors import ConfigurationError, ContractViolation, UnknownContract
+from contracts.handbook import fields
 from contracts.registry import Registry
 
 
@@ -122,6 +123,26 @@ def test_places_of_what_may_not_be_are_told() -> None:
     assert found == {"/gone": ("no such property here", "1"), "/list": ("at most 1 item", "[1, 2]")}
     registry.add("never.v1", {"anyOf": [False, {"required": ["a"]}]})
     assert violations(registry, {}, "never.v1")
+
+
+def test_what_is_counted_or_impossible_is_told_in_words() -> None:
+    """How many items of which kind, and that a list of no values leaves none; both in the handbook, too."""
+    registry = Registry()
+    schema = {
+        "properties": {
+            "few": {"contains": {"type": "string"}, "minContains": 2},
+            "many": {"contains": {"type": "string"}, "maxContains": 1},
+            "none": {"enum": []},
+        }
+    }
+    registry.add("some.v1", schema)
+    found = violations(registry, {"few": ["a"], "many": ["a", "b"], "none": 1}, "some.v1")
+    assert {place: wanted for place, (wanted, _) in found.items()} == {
+        "/few": "at least 2 items that fit: a string",
+        "/many": "at most 1 item that fits: a string",
+        "/none": "no such value",
+    }
+    assert [one["expected"] for one in fields(schema)][-1] == "no such value"
 
 
 def test_a_referenced_contract_is_judged_alike(write: Write) -> None:
