@@ -25,10 +25,10 @@ _NOBODY = Context()  # what the broker does goes on whoever dies
 
 
 class Broker:
-    """The queues. ``sent`` is told of each message that it has taken."""
+    """The queues. ``sent`` is told of each message that was published, and whether any queue wanted it."""
 
     def __init__(self, chance: Chance, story: Story, clock: Callable[[], float]) -> None:
-        self.sent: Callable[[Outgoing], None] = lambda out: None
+        self.sent: Callable[[Outgoing, bool], None] = lambda out, heard: None
         self._chance = chance
         self._story = story
         self._clock = clock
@@ -76,8 +76,7 @@ class Broker:
             if self._chance.strikes("duplicate"):
                 self._story.tell("broker", f"duplicates {out.message.id} in {queue}")
                 self._file(out, queue)
-        if queues:
-            self.sent(out)
+        self.sent(out, bool(queues))
         return bool(queues)
 
     def subscribe(

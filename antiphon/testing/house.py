@@ -230,14 +230,15 @@ class House:
         if not self.watch.was_posted(message.id, out.exchange, out.routing_key, message.body):
             self._broken(f"{out.routing_key} {message.id} was published, and was never committed so")
 
-    def _sent(self, out: Outgoing) -> None:
+    def _sent(self, out: Outgoing, heard: bool) -> None:
         if out.exchange != EVENTS:
             return
         message = out.message
         key = (str(message.headers.get("cloudEvents:source", "")), message.id)
         content = (out.routing_key, message.body)
         if key not in self.events:
-            self.story.tell("broker", f"has {out.routing_key} {message.id}")
+            whom = "" if heard else ", and nobody listens to it"
+            self.story.tell("broker", f"has {out.routing_key} {message.id}{whom}")
         if self.events.setdefault(key, content) != content:
             self._broken(f"event {message.id} was published twice, with different content")
 

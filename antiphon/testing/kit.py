@@ -211,7 +211,7 @@ class TestHouse:
         return [StartedRun(stage, self._until, run_id, "exists") for run_id in stage.runs]
 
     def published(self, type: str) -> list[Any]:
-        """The data of each event of a type that the bus has taken, in their order; repeats count once."""
+        """The data of each event of a type, in their order, also where nobody listens; repeats count once."""
         return [orjson.loads(body) for found, body in self._open.events.values() if found == type]
 
     def reactions(self, reactor: str) -> list[Reaction]:

@@ -12,7 +12,7 @@ from antiphon.testing.watch import Watch
 from bus.envelope import publication
 from bus.port import Bus
 from contracts.envelope import Event
-from contracts.errors import BusError, RunEnded, RunNotFound, StoreError
+from contracts.errors import BusError, PublishFailed, RunEnded, RunNotFound, StoreError, Unroutable
 from orchestrator.client import Client
 from orchestrator.durations import Duration, seconds
 from orchestrator.facts import Fact
@@ -115,7 +115,7 @@ class Stage:
             return receipt.run_id
 
     async def publish(self, type: str, data: Any, *, id: str | None = None) -> str:
-        """Publish an event from outside until the bus has confirmed it; its id."""
+        """Publish an event from outside until the bus has confirmed it, or nobody listens to it; its id."""
         event_id = id or self.next_id("event")
         event = Event.create(
             type, data, id=event_id, source="/outside", at=self.clock(), workspace=self.workspace
@@ -125,7 +125,9 @@ class Stage:
             try:
                 await bus.publish(publication(event))
                 break
-            except BusError:
+            except BusError as error:
+                if _nobody_listens(error):
+                    break  # nor will anybody: queues are made when the house opens
                 await asyncio.sleep(_AGAIN)
         self._tell("caller", f"published {type} {event_id}")
         return event_id
@@ -170,3 +172,7 @@ class Stage:
         """An id that was not given before."""
         self._count += 1
         return f"{what}-{self._count}"
+
+
+def _nobody_listens(error: BusError) -> bool:
+    return isinstance(error, PublishFailed) and isinstance(error.errors.get(0), Unroutable)
