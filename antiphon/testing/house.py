@@ -250,3 +250,12 @@ class House:
             for reactor in self.app.reactors
             if type in (*reactor.types, *reactor.older) and not self.watch.settled((reactor.name, source, id))
         ]
+
+    def unpublished(self) -> list[str]:
+        """Which event was committed as said, and never reached the broker, in words."""
+        said = self.watch.tables("SELECT source, id, type FROM events ORDER BY at, source, id")
+        return [
+            f"event {type} {id} was committed, and never published"
+            for source, id, type in said
+            if (source, id) not in self.events
+        ]

@@ -145,6 +145,8 @@ class Watch:
             node, error = f" {fact.node}" if fact.node else "", fact.data.get("error")
             why = f": {error.get('code')}: {error.get('message')}" if isinstance(error, dict) else ""
             self._tell(who, f"run {run_id} #{fact.seq} {fact.type}{node}{why}")
+            if fact.type == "event_emitted" and fact.data["event_id"] not in self._posts:
+                self._broken(f"run {run_id} emitted {fact.data['event_type']}, and the outbox never had it")
         self._chronicle.add(run, facts)
 
     def settled(self, key: Reaction) -> bool:

@@ -175,6 +175,8 @@ class World:
             return
         for queue, reason, detail in self.stage.query("SELECT queue, reason, detail FROM quarantine"):
             self.report(f"a message was quarantined at {queue}: {reason}: {detail}")
+        for sentence in self.house.unpublished():
+            self.report(sentence)
         self._ask(self._simulation.at_the_end)
         for failure in self.loop.failures:
             self.report(f"the event loop was told of an error: {failure.get('message')}")

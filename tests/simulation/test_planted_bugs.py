@@ -9,11 +9,14 @@ import pytest
 
 from antiphon.testing import FAULTS, Outcome, simulate
 from antiphon.testing.chance import Fault
+from bus.port import EVENTS
 from examples.ride.simulated import simulation
-from orchestrator import journal
+from orchestrator import journal, relay
 from orchestrator.batch import Batch
+from orchestrator.effects import PublishEvent
 from orchestrator.journal import Journal
 from orchestrator.partition import Partition
+from orchestrator.turn import Turn
 from reactors.consumer import Consumer
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -100,6 +103,17 @@ def reaction_acked_before_it_is_settled(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Consumer, "_one", hasty)
 
 
+def event_that_the_broker_did_not_take_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(relay, "_nobody_listens", lambda post, error: post.outgoing.exchange == EVENTS)
+
+
+def emitted_without_an_event(patch: pytest.MonkeyPatch) -> None:
+    then = Turn.then
+    patch.setattr(
+        Turn, "then", lambda self, effect: isinstance(effect, PublishEvent) or then(self, effect) is None
+    )
+
+
 # With the faults under which it shows, in how many seeds, and what is then said of it.
 PLANTED: list[tuple[Plant, tuple[Fault, ...], int, str]] = [
     (ack_before_the_commit, FAULTS, 40, "was accepted, and the journal has none"),
@@ -110,6 +124,8 @@ PLANTED: list[tuple[Plant, tuple[Fault, ...], int, str]] = [
     (published_before_the_commit, FAULTS, 5, "was published, and was never committed so"),
     (outbox_of_the_last_owner_forgotten, FAULTS, 40, "messages are in the outbox"),
     (reaction_acked_before_it_is_settled, FAULTS, 40, "has not settled"),
+    (event_that_the_broker_did_not_take_forgotten, FAULTS, 40, "was committed, and never published"),
+    (emitted_without_an_event, FAULTS, 5, "emitted ride."),
 ]
 
 
