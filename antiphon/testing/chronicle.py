@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.catalog import Catalog
 from orchestrator.evolve import evolve
-from orchestrator.facts import Fact
+from orchestrator.facts import ENDINGS, Fact
 from orchestrator.flow import Flow
 from orchestrator.nodes import Step
 from orchestrator.records import load_run
@@ -38,6 +38,9 @@ class Chronicle:
         self.runs: dict[str, Run] = {}
         self.ordered: set[tuple[str, str, bool, int, int]] = set()
         self._seen: set[tuple[str, str, str]] = set()
+        # Of each run the steps that can be undone, as they began, and whether they are done. Kept apart from
+        # the run's own list, which the engine's code makes: what is wrong there would look right here.
+        self._to_undo: dict[str, dict[str, bool]] = {}
 
     def add(self, row: Mapping[str, Any], facts: Sequence[Fact]) -> None:
         """A commit added these facts, and left this row."""
@@ -68,6 +71,9 @@ class Chronicle:
             self.ordered.add((run.id, node, back, data["attempt"], data["dispatch"]))
             if back:
                 self._reverse(run, node)
+            elif data.get("undo"):
+                self._to_undo.setdefault(run.id, {}).setdefault(node, False)
+        self._undoing(run, fact)
         if fact.type in _BEGINNINGS and flow is not None and node in flow.plan.places and not run.backward:
             self._in_order(run, flow, fact)
 
@@ -92,6 +98,26 @@ class Chronicle:
         """What was done last is undone first."""
         if not run.undo or run.undo[-1] != node:
             self._broken(f"run {run.id}: {node!r} is undone, and the newest of {run.undo} should be")
+        steps = self._to_undo.get(run.id, {})
+        names = list(steps)
+        for later in names[names.index(node) + 1 :] if node in steps else ():
+            if steps[later]:
+                why = f"{later!r} was done after it, and should be undone first"
+                self._broken(f"run {run.id}: {node!r} is undone, and {why}")
+
+    def _undoing(self, run: Run, fact: Fact) -> None:
+        """What is done and can be undone, is undone before the run ends otherwise than completed."""
+        steps, node = self._to_undo.get(run.id, {}), fact.node or ""
+        match fact.type:
+            case "step_completed" if node in steps:
+                steps[node] = True
+            case "compensation_completed":
+                steps.pop(node, None)
+            case "run_migrated":
+                steps.clear()  # they have other names, and some may be of no step any more
+            case ending if ending in ENDINGS and ending != "run_completed":
+                for left in [name for name, done in steps.items() if done]:
+                    self._broken(f"run {run.id} ended as {ENDINGS[ending]}, and {left!r} was never undone")
 
 
 def _fresh(stored: Run) -> Run:
