@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -10,17 +10,33 @@ from orchestrator.catalog import Catalog
 from orchestrator.evolve import evolve
 from orchestrator.facts import ENDINGS, Fact
 from orchestrator.flow import Flow
-from orchestrator.nodes import Step
+from orchestrator.nodes import When
+from orchestrator.plan import Plan
 from orchestrator.records import load_run
 from orchestrator.run import Run
 
 __all__ = ["Chronicle"]
 
 # Facts of which there is at most one for each node.
-_ONCE = frozenset({"step_completed", "compensation_completed", "branches_joined", "child_ended"})
+_ONCE = frozenset(
+    {"step_completed", "compensation_completed", "branches_joined", "child_ended", "timer_fired"}
+)
 # Facts with which a node begins.
 _BEGINNINGS = frozenset(
     {"step_scheduled", "event_emitted", "wait_started", "timer_started", "child_started", "branches_started"}
+)
+# Facts with which a node ends.
+_OVER = frozenset(
+    {
+        "step_completed",
+        "event_received",
+        "signal_received",
+        "timer_fired",
+        "event_emitted",
+        "branches_joined",
+        "child_ended",
+        "choice_taken",
+    }
 )
 # Facts that say what became of a run after its end.
 _AFTERWARDS = frozenset({"rerun_started"})
@@ -41,6 +57,8 @@ class Chronicle:
         # Of each run the steps that can be undone, as they began, and whether they are done. Kept apart from
         # the run's own list, which the engine's code makes: what is wrong there would look right here.
         self._to_undo: dict[str, dict[str, bool]] = {}
+        self._over: dict[str, dict[str, Any]] = {}  # of each run what has ended, and which way a choice went
+        self._moved: set[str] = set()  # runs that began as another version
 
     def add(self, row: Mapping[str, Any], facts: Sequence[Fact]) -> None:
         """A commit added these facts, and left this row."""
@@ -74,25 +92,58 @@ class Chronicle:
             elif data.get("undo"):
                 self._to_undo.setdefault(run.id, {}).setdefault(node, False)
         self._undoing(run, fact)
-        if fact.type in _BEGINNINGS and flow is not None and node in flow.plan.places and not run.backward:
-            self._in_order(run, flow, fact)
+        if fact.type == "run_migrated":
+            self._moved.add(run.id)
+        if flow is not None and not run.backward and run.id not in self._moved:
+            if fact.type in _BEGINNINGS and node in flow.plan.places:
+                self._in_order(run, flow.plan, fact)
+            elif fact.type in ("branch_ended", "run_completed"):
+                self._whole(run, flow.plan, fact)
+        if fact.type in _OVER:
+            self._over.setdefault(run.id, {})[node] = data.get("branch")
 
     def _once(self, run: Run, type: str, what: str) -> None:
         if (run.id, type, what) in self._seen:
             self._broken(f"run {run.id} has {type} {what} a second time")
         self._seen.add((run.id, type, what))
 
-    def _in_order(self, run: Run, flow: Flow, fact: Fact) -> None:
+    def _in_order(self, run: Run, plan: Plan, fact: Fact) -> None:
         """What stands before a node has ended when the node begins."""
         if fact.data.get("attempt", 1) > 1 or run.linked_from is not None:
             return
-        before = [name for name, place in flow.plan.places.items() if place.next == fact.node]
+        before = [name for name, place in plan.places.items() if place.next == fact.node]
         for name in before:
             if name in run.active:
                 self._broken(f"run {run.id}: {fact.node!r} began while {name!r} was at work")
-        alone = len(before) == 1 and isinstance(flow.plan.places[before[0]].node, Step)
-        if alone and before[0] not in run.results:
-            self._broken(f"run {run.id}: {fact.node!r} began, and {before[0]!r} before it has no result")
+        if before and not self._any_over(run, plan, before):
+            self._broken(f"run {run.id}: {fact.node!r} began, and nothing that stands before it had ended")
+
+    def _whole(self, run: Run, plan: Plan, fact: Fact) -> None:
+        """What stands last in a branch, or in the flow, has ended when that ends."""
+        fork, branch = fact.node, fact.data.get("branch")
+        last = [
+            name
+            for name, place in plan.places.items()
+            if place.next is None
+            and place.joins == fork
+            and (fork is None or (fork, branch) in place.branches)
+        ]
+        if not self._any_over(run, plan, last):
+            what = "it" if fork is None else f"branch {branch} of {fork!r}"
+            self._broken(f"run {run.id}: {what} ended, and nothing that stands before its end had ended")
+
+    def _any_over(self, run: Run, plan: Plan, names: Iterable[str]) -> bool:
+        """Whether one of these has ended: those behind each other's choices lead to one place."""
+        over = self._over.get(run.id, {})
+        for name in names:
+            place = plan.places[name]
+            # A choice has ended by itself only when it leads straight on.
+            straight = not isinstance(place.node, When) or (
+                name in over and place.heads[0 if over[name] == "then" else 1] == place.next
+            )
+            if name in over and straight:
+                return True
+        return False
 
     def _reverse(self, run: Run, node: str) -> None:
         """What was done last is undone first."""
