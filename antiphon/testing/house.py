@@ -14,7 +14,7 @@ from antiphon.testing.chance import Chance
 from antiphon.testing.doubles import Doubles
 from antiphon.testing.ground import Ground
 from antiphon.testing.live import SimulatedLive
-from antiphon.testing.loop import VirtualLoop
+from antiphon.testing.loop import VirtualLoop, living
 from antiphon.testing.place import Place, SimulatedBus, SimulatedEngine
 from antiphon.testing.processes import Role, orchestrating, reacting, run_place
 from antiphon.testing.stage import Stage
@@ -139,7 +139,8 @@ class House:
             partitions=self._partitions,
             clock=self.clock,
         )
-        await client.start_listening()
+        with living(place.life):
+            await client.start_listening()
         self.stage.open(client, bus)
 
     def begin(self, name: str) -> None:
@@ -195,9 +196,10 @@ class House:
         return int(self.watch.tables("SELECT count(*) FROM outbox")[0][0])
 
     def next_due(self) -> float | None:
-        """When, on the loop's clock, the next timer is due or the next delayed message arrives."""
+        """When, on the loop's clock, the next timer is due, a delayed message arrives or a sleeper wakes."""
         times = [each[0] - EPOCH + self._began - self.store_offset for each in self._timers() if each[0]]
-        times += [when for when in (self.broker.next_arrival(), self.stage.next_waking()) if when is not None]
+        others = (self.broker.next_arrival(), self.stage.next_waking(), self.loop.next_of_nobody())
+        times += [when for when in others if when is not None]
         return min(times, default=None)
 
     def _timers(self) -> Sequence[tuple[float | None]]:

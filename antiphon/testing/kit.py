@@ -266,7 +266,7 @@ class TestHouse:
         while not done() and house.loop.time() < end:
             if leaping:
                 house.leap(end)
-            await asyncio.sleep(min(_LOOK, max(0.0, end - house.loop.time())))
+            await house.loop.look(min(_LOOK, max(0.0, end - house.loop.time())))
             if self._broken:
                 raise AssertionError("; ".join(self._broken))
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Coroutine
+import heapq
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar, TypeVarTuple
 
 from contracts.errors import AntiphonError
 
-__all__ = ["Life", "NoNetwork", "NothingLeft", "VirtualLoop"]
+__all__ = ["Life", "NoNetwork", "NothingLeft", "VirtualLoop", "living"]
 
 _MOST_BORN = 20_000
 _NO_IO = (
@@ -56,6 +58,16 @@ class Life:
 
 
 _life: contextvars.ContextVar[Life | None] = contextvars.ContextVar("antiphon_life", default=None)
+
+
+@contextmanager
+def living(life: Life) -> Iterator[None]:
+    """What begins within belongs to that process."""
+    before = _life.set(life)
+    try:
+        yield
+    finally:
+        _life.reset(before)
 
 
 class _Gate:
@@ -106,6 +118,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.refused: Callable[[str, str], None] = lambda who, why: None  # told of who wanted out
         self._selector = _Leap(self)
         self._born: list[asyncio.Task[Any]] = []
+        self._of_nobody: list[asyncio.TimerHandle] = []  # a heap
         self.set_task_factory(self._bear)
         self.set_exception_handler(lambda _, context: self.failures.append(context))
 
@@ -151,10 +164,32 @@ class VirtualLoop(asyncio.BaseEventLoop):
     ) -> asyncio.TimerHandle:
         gate = self._gate(callback, context)
         if gate is None:
-            return super().call_at(when, callback, *args, context=context)
+            handle = super().call_at(when, callback, *args, context=context)
+            self._forget_the_past()
+            heapq.heappush(self._of_nobody, handle)
+            return handle
         handle = super().call_at(when, gate, *args, context=context)  # type: ignore[arg-type]
         gate.handle = handle
         return handle
+
+    def next_of_nobody(self) -> float | None:
+        """When the next timer is due that no simulated process has set: a test's, say, or a script's."""
+        self._forget_the_past()
+        return self._of_nobody[0].when() if self._of_nobody else None
+
+    async def look(self, seconds: float) -> None:
+        """Sleep like one who only looks on: that it is over is nothing that is due."""
+        awake = self.create_future()
+        handle = super().call_at(self.now + seconds, awake.set_result, None)
+        try:
+            await awake
+        finally:
+            handle.cancel()
+
+    def _forget_the_past(self) -> None:
+        timers = self._of_nobody
+        while timers and (timers[0].cancelled() or timers[0].when() <= self.now):
+            heapq.heappop(timers)
 
     def _refuse_io(self, *given: Any, **more: Any) -> Any:
         life = _life.get()
