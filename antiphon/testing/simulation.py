@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from antiphon.app import App
@@ -28,8 +29,7 @@ async def follow_the_contracts(stage: Stage, runs: int) -> None:
     """
     for flow in stage.app.catalog.newest():
         example = _example(stage.app, flow.input_type)
-        for number in range(runs):
-            key = _key(example[flow.key], number)
+        for key in _keys(example[flow.key], runs):
             stage.go(_one(stage, flow, {**copy.deepcopy(example), flow.key: key}, key))
 
 
@@ -55,12 +55,18 @@ def _example(app: App, type: str) -> dict[str, Any]:
     return found
 
 
-def _key(example: Any, number: int) -> Any:
-    """A key like the example's: text stays within most patterns with other digits at its end."""
+def _keys(example: Any, many: int) -> list[Any]:
+    """The example's key, and others like it: text stays within most patterns with other digits at its end."""
     if isinstance(example, int):
-        return example + number
+        return list(range(example, example + many))
     text = str(example)
-    return text if number == 0 else f"{text[: -len(str(number))]}{number}"
+    found = {text: None}
+    for number in count(1):
+        if len(found) >= many:
+            break
+        # With these digits at its end it may be one that is there: "order-1" may be the example itself.
+        found[f"{text[: -len(str(number))]}{number}"] = None
+    return list(found)[:many]
 
 
 @dataclass(frozen=True)
