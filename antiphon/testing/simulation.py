@@ -25,9 +25,15 @@ Invariant = Callable[["Stage"], Iterable[str]]
 async def follow_the_contracts(stage: Stage, runs: int) -> None:
     """Start ``runs`` runs of each flow from the examples in the contracts, and send what they wait for.
 
-    Raises ConfigurationError where a contract that it needs has no example.
+    Raises ConfigurationError where a contract that it needs has no example, or where there are no flows.
     """
-    for flow in stage.app.catalog.newest():
+    flows = stage.app.catalog.newest()
+    if not flows:
+        raise ConfigurationError(
+            f"app {stage.app.name!r} has no flows, so that nothing would be asked of it: give Simulation a "
+            "script of your own that publishes what its reactors react to (docs/testing.md)"
+        )
+    for flow in flows:
         example = _example(stage.app, flow.input_type)
         for key in _keys(example[flow.key], runs):
             stage.go(_one(stage, flow, {**copy.deepcopy(example), flow.key: key}, key))
