@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 
 from antiphon.app import App, find_object
 from antiphon.testing.simulation import Simulation
@@ -32,9 +33,13 @@ def find_simulation(where: str) -> Simulation:
 
 
 def _beside(module: str, app: App) -> Simulation | None:
-    package = module.rpartition(".")[0]
-    name = f"{package}.{SIMULATED}" if package else SIMULATED
-    if importlib.util.find_spec(name) is None:
+    # The module that has the app may be the package itself: beside the app is in it, then.
+    inside = [module] if hasattr(sys.modules[module], "__path__") else []
+    for package in (*inside, module.rpartition(".")[0]):
+        name = f"{package}.{SIMULATED}" if package else SIMULATED
+        if importlib.util.find_spec(name) is not None:
+            break
+    else:
         return None
     found = getattr(importlib.import_module(name), "simulation", None)
     if not isinstance(found, Simulation):
