@@ -47,12 +47,14 @@ def faults_named(text: str) -> tuple[Fault, ...]:
     if text == "all":
         return FAULTS
     names = [name.strip() for name in text.split(",")]
+    _check(names, "all and none")
+    return tuple(fault for fault in FAULTS if fault in names)
+
+
+def _check(names: Iterable[str], others: str = "and no others") -> None:
     for name in names:
         if name not in FAULTS:
-            raise ConfigurationError(
-                f"there is no fault {name!r}; there are: {', '.join(FAULTS)}, all and none"
-            )
-    return tuple(fault for fault in FAULTS if fault in names)
+            raise ConfigurationError(f"there is no fault {name!r}; there are: {', '.join(FAULTS)}, {others}")
 
 
 @dataclass
@@ -71,8 +73,10 @@ class Chance:
 
     @classmethod
     def of(cls, seed: int, faults: Iterable[Fault]) -> Chance:
-        """The dice of a seed with these faults."""
-        return cls(seed, frozenset(faults))
+        """The dice of a seed with these faults. Raises ConfigurationError."""
+        chosen = tuple(faults)
+        _check(chosen)
+        return cls(seed, frozenset(chosen))
 
     def strikes(self, fault: Fault) -> bool:
         """Whether it goes wrong here and now."""

@@ -30,7 +30,7 @@ def simulate(
     """Play seeds until one breaks a promise; the outcome of that one, or of the last.
 
     ``runs`` of each flow are started in each seed; ``invariants`` are added to the simulation's own.
-    Raises ConfigurationError when there are no seeds.
+    Raises ConfigurationError when there are no seeds, or no such faults.
     """
     simulation = app if isinstance(app, Simulation) else Simulation(app)
     if invariants:

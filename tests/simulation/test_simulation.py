@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from antiphon.testing import FAULTS, Simulation, play, simulate
+from antiphon.testing import FAULTS, Fault, Simulation, play, simulate
 from contracts.errors import ConfigurationError
 from examples.ride.app import app
 from examples.ride.simulated import simulation
@@ -86,3 +86,10 @@ def test_no_seeds_are_refused() -> None:
     """Nothing played proves nothing."""
     with pytest.raises(ConfigurationError):
         simulate(simulation, seeds=[])
+
+
+@pytest.mark.parametrize("faults", [["crsh"], "crash", ("all",)])
+def test_faults_that_do_not_exist_are_refused(faults: list[Fault]) -> None:
+    """Seeds in which nothing goes wrong prove less than they seem to."""
+    with pytest.raises(ConfigurationError, match=r"there is no fault .*; there are: crash, "):
+        simulate(simulation, seeds=[1], faults=faults)
