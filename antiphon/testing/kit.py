@@ -16,7 +16,7 @@ from antiphon.testing.chance import Chance
 from antiphon.testing.ground import Ground
 from antiphon.testing.house import House
 from antiphon.testing.loop import NothingLeft, VirtualLoop
-from antiphon.testing.simulation import Simulation
+from antiphon.testing.simulation import Simulation, ask
 from antiphon.testing.visit import StartedRun
 from contracts.errors import ConfigurationError, Retryable
 from orchestrator.durations import Duration, seconds
@@ -271,5 +271,4 @@ class TestHouse:
                 raise AssertionError("; ".join(self._broken))
 
     def _ask(self) -> None:
-        for invariant in self._simulation.invariants:
-            self._broken.extend(invariant(self._open.stage))
+        self._broken.extend(ask(self._simulation.invariants, self._open.stage))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from orchestrator.flow import Flow
 if TYPE_CHECKING:
     from antiphon.testing.stage import Stage
 
-__all__ = ["Invariant", "Prepare", "Script", "Simulation", "follow_the_contracts"]
+__all__ = ["Invariant", "Prepare", "Script", "Simulation", "ask", "follow_the_contracts", "last_words"]
 
 Script = Callable[["Stage", int], Awaitable[None]]
 Prepare = Callable[["Stage"], None]
@@ -73,6 +74,22 @@ def _keys(example: Any, many: int) -> list[Any]:
         # With these digits at its end it may be one that is there: "order-1" may be the example itself.
         found[f"{text[: -len(str(number))]}{number}"] = None
     return list(found)[:many]
+
+
+def ask(invariants: Iterable[Invariant], stage: Stage) -> Iterator[str]:
+    """What is wrong, by these. One that raises is wrong itself, and no trouble of whoever just committed."""
+    for invariant in invariants:
+        try:
+            yield from invariant(stage)
+        except Exception as error:
+            yield f"an invariant raised {last_words(error)}"
+
+
+def last_words(error: BaseException) -> str:
+    """What was raised, and where."""
+    where = traceback.extract_tb(error.__traceback__)[-1:]
+    place = f" ({where[0].filename}:{where[0].lineno})" if where else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 @dataclass(frozen=True)

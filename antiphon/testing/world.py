@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from antiphon.testing.chance import FAULTS, Chance, Fault
 from antiphon.testing.ground import Ground
 from antiphon.testing.house import House
 from antiphon.testing.loop import NothingLeft, VirtualLoop
-from antiphon.testing.simulation import Invariant, Simulation
+from antiphon.testing.simulation import Invariant, Simulation, ask, last_words
 from antiphon.testing.trouble import trouble
 from contracts.errors import ConfigurationError
 
@@ -107,7 +106,7 @@ class World:
         if script.done() and (error := script.exception()) is not None:
             if isinstance(error, ConfigurationError):
                 raise error
-            self.report(f"the script failed: {_last_words(error)}")
+            self.report(f"the script failed: {last_words(error)}")
         while self.loop.now < TROUBLED and not self._stop.done() and not self._at_rest():
             await self._pause()
         if self.broken:
@@ -142,12 +141,8 @@ class World:
     # --- what must hold -----------------------------------------------------------------------
 
     def _ask(self, invariants: Sequence[Invariant]) -> None:
-        for invariant in invariants:
-            try:
-                for sentence in invariant(self.stage):
-                    self.report(sentence)
-            except Exception as error:  # a user's own, which must not look like a failure of the store
-                self.report(f"an invariant raised {_last_words(error)}")
+        for sentence in ask(invariants, self.stage):
+            self.report(sentence)
 
     def _open(self) -> list[str]:
         """What has not come to its end."""
@@ -180,13 +175,6 @@ class World:
         self._ask(self._simulation.at_the_end)
         for failure in self.loop.failures:
             self.report(f"the event loop was told of an error: {failure.get('message')}")
-
-
-def _last_words(error: BaseException) -> str:
-    """What was raised, and where."""
-    where = traceback.extract_tb(error.__traceback__)[-1:]
-    place = f" ({where[0].filename}:{where[0].lineno})" if where else ""
-    return f"{type(error).__name__}: {error}{place}"
 
 
 @contextmanager
