@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar, TypeVarTuple
 
+from antiphon.testing.sockets import no_sockets
 from contracts.errors import AntiphonError
 
 __all__ = ["Life", "NoNetwork", "NothingLeft", "VirtualLoop", "living"]
@@ -124,6 +125,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def time(self) -> float:
         return self.now
+
+    def run_forever(self) -> None:
+        with no_sockets(self._refuse_io):
+            super().run_forever()
 
     def spawn(self, life: Life, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run ``work`` as that process."""
