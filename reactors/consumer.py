@@ -11,10 +11,18 @@ from bus.port import Bus, Delivery, Subscription
 from contracts.errors import BusError
 from reactors.acks import Acks
 
-__all__ = ["Consumer"]
+__all__ = ["Consumer", "pause_before"]
 
-AGAIN = 1.0  # seconds until a consumer that failed is started again, or a message is given back
+AGAIN = 1.0  # seconds until a consumer that failed is started again, or a message is first given back
 MOST_GIVEN_BACK = 5  # times that one message is given back here; it is given up when it raises again
+
+
+def pause_before(times: int) -> float:
+    """Seconds until what has raised ``times`` times is given back.
+
+    Longer each time: a bug that hits every message is better met by who is on call than by quarantine.
+    """
+    return float(AGAIN * 2 ** (times - 1))
 
 
 class Consumer:
@@ -112,7 +120,8 @@ class Consumer:
             try:
                 await self._process(delivery)
             except Exception:
-                gives_up = self._count(delivery.message.id) > MOST_GIVEN_BACK
+                times = self._count(delivery.message.id)
+                gives_up = times > MOST_GIVEN_BACK
                 end = "given up, to the dead queue" if gives_up else "given back"
                 self._log.exception(f"message not brought to an end; {end}", message_id=delivery.message.id)
             else:
@@ -124,7 +133,7 @@ class Consumer:
         if gives_up:
             await self._reject(delivery, subscription)
         else:
-            await asyncio.sleep(AGAIN)
+            await asyncio.sleep(pause_before(times))
             await self._release(delivery, subscription)
 
     def _count(self, id: str) -> int:

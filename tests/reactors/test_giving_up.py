@@ -10,7 +10,7 @@ import pytest
 from bus.signed import SignedBus, Signing
 from contracts.envelope import Event
 from reactors import consumer
-from reactors.consumer import MOST_GIVEN_BACK
+from reactors.consumer import MOST_GIVEN_BACK, pause_before
 from reactors.intake import Accepted, Intake
 from reactors.quarantine_desk import QuarantineDesk
 from reactors.reacting import ReactorDesk
@@ -100,6 +100,11 @@ async def test_what_waits_to_be_given_back_takes_no_turn_from_others(
     await world.publish(booked(id="bad-1"), booked(id="bad-2"))
     await world.publish(booked())
     await world.until_settled("mail", "done")
+
+
+def test_what_raises_comes_back_ever_later() -> None:
+    """Half a minute in all: a bug that hits every message takes what one holds at a time, no more."""
+    assert [pause_before(times) for times in range(1, MOST_GIVEN_BACK + 1)] == [1.0, 2.0, 4.0, 8.0, 16.0]
 
 
 @pytest.mark.usefixtures("hurried")
