@@ -71,7 +71,7 @@ def _one_of(values: list[Any]) -> str:
 _WORDS: dict[str, Callable[[Any], str]] = {
     "type": _types,
     "const": _shown,
-    "enum": lambda values: _one_of(values),
+    "enum": _one_of,
     "format": lambda name: _FORMATS.get(name, f"a string of format {name}"),
     "pattern": lambda pattern: f"a string that matches {pattern}",
     "minLength": lambda n: f"at least {_count(n, 'character', 'characters')}",
