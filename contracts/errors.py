@@ -15,6 +15,7 @@ AntiphonError
 │   ├── NotPermitted        the broker's user may not do that; trying again can't help
 │   ├── PublishFailed       some messages of a batch were not confirmed
 │   └── BusUnavailable      no confirm in time: closed, blocked or gone
+│       └── PublishRefused  not of this message: a queue for it is full, or it is too large
 ├── StoreError
 │   ├── StoreUnavailable    the database did not answer; the commit's fate may be unknown
 │   ├── LiveUnavailable     the live store (Redis) did not answer; nothing that lasts is lost
@@ -190,7 +191,7 @@ class BusUnavailable(BusError):
 
 
 class PublishRefused(BusUnavailable):
-    """Raised when the broker refuses a message for what is behind its address: a queue is full, say."""
+    """Raised when the broker takes others and refuses this message: a queue is full, or it is too large."""
 
 
 class PublishFailed(BusError):
