@@ -23,6 +23,7 @@ from gateway.platform import Platform
 from gateway.problems import Problem
 from gateway.queries.runs import Run, RunSummary, related_runs
 from gateway.text import checked_text
+from orchestrator.operators import undone_before
 
 __all__ = ["ROUTES"]
 
@@ -78,15 +79,23 @@ def _retry_question(
             else "Only a stuck or an ended run is retried."
         )
         return Ask(f"Retry {who}?", (text, state), "Retry the run", (reason,), possible=fits)
-    flow = platform.flow(run.flow)
-    names = (
-        [node.id for node in flow.graph().nodes if not node.id.startswith("(")] if flow is not None else []
-    )
-    options = (("", "the beginning"), *((name, name) for name in names if not name.endswith(" (join)")))
+    options = (("", "the beginning"), *((name, name) for name in _beginnings(platform, run)))
     fields = (Field("from_node", "Begin at", kind="select", options=options), reason)
     text = "A new run with the same input is made and linked to this one. This one's history is not changed."
     made = (f"A new run was made from it already: {one.id}, which is {one.status}." for one in again)
     return Ask(f"Run {who} again?", (*made, text, state), "Make a new run", fields)
+
+
+def _beginnings(platform: Platform, run: Run) -> list[str]:
+    """The nodes of its own version that an ended run can be made again from, as its owner will have it."""
+    for flow in platform.flows.get(run.flow, ()):
+        if flow.version == run.version:
+            places = flow.plan.places
+            whole = [name for name in places if not places[name].branches]
+            if run.error is None:
+                return whole
+            return [name for name in whole if undone_before(flow.plan, name) is None]
+    return []
 
 
 def _awaited(platform: Platform, run: Run) -> str:

@@ -8,7 +8,10 @@ from typing import Any
 import orjson
 from sqlalchemy import select
 
+from orchestrator.flow import Flow
+from orchestrator.nodes import step
 from store.tables import history, purged, runs
+from tests.gateway.dashboard import rides
 from tests.gateway.dashboard.forms import submit
 from tests.gateway.dashboard.scene import WORKSPACE, Scene, until
 from tests.gateway.seeding import NOW, fact, put
@@ -96,3 +99,22 @@ async def test_a_story_leads_to_each_of_its_runs_and_acts_on_the_newest(scene: S
     assert set(re.findall(r'class="open" href="/ui/runs/(\w+)"', page)) == {old, new}
     assert set(re.findall(r"/ui/runs/(\w+)/retry", page)) == {new}
     assert "ride r-4-declined is compensated, and was run again: card_declined" in page
+
+
+async def test_a_new_run_is_offered_to_begin_where_it_can(scene: Scene) -> None:
+    """At nodes of the version that ran, in no branch, and not behind what was undone."""
+    later = Flow("ride", version=2, key="ride_id", input="ride.requested.v1", steps=[step(rides.dispatch)])
+    scene.platform.flows["ride"].append(later)
+    undone = await scene.ride("r-5-declined")
+    await scene.until_run(undone, status="compensated")
+    whole = await scene.ride("r-5", flow="refund")
+    await scene.until_run(whole, waiting="approve")
+    await scene.client.signal(WORKSPACE, whole, "approve", {}, signal_id="s-1", actor="ann")
+    await scene.until_run(whole, status="completed")
+    async with scene.signed_in() as browser:
+        for run, nodes in (
+            (undone, ["", "quote_fare", "match_driver"]),
+            (whole, ["", "quote_fare", "large?", "approval", "both", "refunded"]),
+        ):
+            asked = (await browser.get(f"/ui/runs/{run}/retry")).text
+            assert re.findall(r'<option value="([^"]*)">', asked) == nodes
