@@ -70,6 +70,7 @@ async def test_the_story_of_a_ride_tells_all_of_it(scene: Scene) -> None:
     async with scene.signed_in() as browser:
         page = (await browser.get(f"/ui/stories/{run}")).text
     assert "Done after 3 attempts; the last failure: retryable: every driver near Astoria is busy" in page
+    assert re.search(r">since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC<", page)
     assert 'id="outside"' in page
     assert 'id="service-payments"' in page
     assert 'id="reactor-driver_earnings"' in page
