@@ -24,7 +24,7 @@ from gateway.queries.history import Fact, list_facts
 from gateway.queries.runs import Run, RunSummary, get_purged, get_run, related_runs
 from store.live.feeds import workspace_feed
 
-__all__ = ["ROUTES", "find_run", "flow_drawing", "node_states"]
+__all__ = ["ROUTES", "find_run", "flow_drawing", "node_states", "purged"]
 
 _MOST_FACTS = 2_000  # that are listed, the newest; where the run stands is told by all of them
 
@@ -41,15 +41,18 @@ async def find_run(desk: Desk, session: Session, run_id: str) -> Run:
     if run is not None:
         return run
     if gone is not None:
-        ended, taken = (
-            f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}" for at in (gone.ended_at, gone.purged_at)
-        )
-        text = f"The run {run_id} ended {gone.status} on {ended}, and was purged with its story on {taken}."
-        raise HTTPException(410, text)
+        raise purged(run_id, gone)
     raise HTTPException(
         404,
         f"This workspace has no run {run_id[:80]}. One that was only just accepted may not have begun.",
     )
+
+
+def purged(run_id: str, gone: Any) -> HTTPException:
+    """What is said of a run that has ended and is no longer kept; ``gone`` is what is left of it."""
+    ended, taken = (f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}" for at in (gone.ended_at, gone.purged_at))
+    text = f"The run {run_id} ended {gone.status} on {ended}, and was purged with its story on {taken}."
+    return HTTPException(410, text)
 
 
 def node_states(run: Run, progress: Progress) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import Connection
@@ -11,11 +12,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.dashboard.routes.run import purged
 from gateway.dashboard.session import Session
 from gateway.dashboard.story import OVERDUE, build, owed
 from gateway.dashboard.streaming import OVER, EventStream, changes
 from gateway.dashboard.views import Desk, page
 from gateway.queries.dead_letters import held_messages
+from gateway.queries.runs import get_purged
 from gateway.queries.story_rows import RowData, StoryRows, read_story
 from store.live.feeds import workspace_feed
 
@@ -28,13 +31,18 @@ async def _rows(desk: Desk, session: Session, correlation: str) -> tuple[StoryRo
     """The story's rows, and those of its events that are in quarantine where they are missed."""
     workspace, expected = session.principal.workspace, desk.platform.subscriptions()
 
-    def read(conn: Connection) -> tuple[StoryRows | None, list[RowData]]:
+    def read(conn: Connection) -> tuple[StoryRows | None, list[RowData], Any]:
         rows = read_story(conn, workspace, correlation)
-        missed = owed(rows.events, rows.reactions, expected) if rows is not None else []
-        ids = {str(event["id"]) for event, _ in missed}
-        return rows, held_messages(conn, workspace, ids) if ids else []
+        if rows is None:  # most stories have the id of their run
+            return None, [], get_purged(conn, workspace, correlation)
+        ids = {str(event["id"]) for event, _ in owed(rows.events, rows.reactions, expected)}
+        return rows, held_messages(conn, workspace, ids) if ids else [], None
 
-    rows, held = await desk.platform.database.read(read) if "\0" not in correlation else (None, [])
+    rows, held, gone = (
+        await desk.platform.database.read(read) if "\0" not in correlation else (None, [], None)
+    )
+    if gone is not None:
+        raise purged(correlation, gone)
     if rows is None:
         raise HTTPException(404, f"This workspace has no story {correlation[:80]}.")
     return rows, held

@@ -71,11 +71,12 @@ async def test_a_purged_run_is_said_to_have_been(scene: Scene) -> None:
     await put(scene.database, purged, {"run_id": "theirs", "workspace": "globex", **row})
     async with scene.signed_in("viewer") as browser:
         assert (await browser.get("/ui/find?q=old")).headers["location"] == "/ui/runs/old"
-        page = await browser.get("/ui/runs/old")
-        assert page.status_code == 410
         said = "The run old ended completed on 2023-11-14, and was purged with its story on 2023-11-15."
-        assert said in page.text
-        assert (await browser.get("/ui/runs/theirs")).status_code == 404
+        for place in ("runs", "stories"):
+            page = await browser.get(f"/ui/{place}/old")
+            assert page.status_code == 410
+            assert said in page.text
+            assert (await browser.get(f"/ui/{place}/theirs")).status_code == 404
 
 
 async def test_a_run_that_goes_back_has_nothing_ahead(scene: Scene) -> None:
