@@ -158,7 +158,10 @@ def refuse_invalid(schema: Any, where: str) -> None:
 def compare_as_confluent(
     versions: Sequence[Any], mode: Mode | str = Mode.BACKWARD, *, lenient: bool = False
 ) -> Judgement:
-    """Compares the last version with those before it. Raises ValueError for a mode that is none."""
+    """Compares the last version with those before it.
+
+    Raises ValueError for a mode that is none, ConfigurationError for what takes too long to compare.
+    """
     mode = Mode(mode)
     allowed = LENIENT if lenient else COMPATIBLE
     earlier = range(len(versions) - 2, -1, -1)

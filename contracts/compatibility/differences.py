@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from contracts.compatibility.differences_inside import compare_arrays, compare_objects
 from contracts.compatibility.meaning import fraction
 from contracts.compatibility.node import canonical
 from contracts.compatibility.shape import Shape, shape_of
+from contracts.errors import ConfigurationError
 from contracts.subschemas import escape
 
 __all__ = ["Difference", "differences"]
@@ -25,6 +27,7 @@ _BOUNDS = {
     "array": (("maxItems", "MAX_ITEMS", True), ("minItems", "MIN_ITEMS", False)),
     "object": (("maxProperties", "MAX_PROPERTIES", True), ("minProperties", "MIN_PROPERTIES", False)),
 }
+_MOST_COMPARED = 500_000
 _SAID = (("$id", "ID"), ("title", "TITLE"), ("description", "DESCRIPTION"), ("default", "DEFAULT"))
 
 
@@ -37,7 +40,10 @@ class Difference:
 
 
 def differences(original: Any, update: Any, allowed: frozenset[str]) -> list[Difference]:
-    """What the update changed; ``allowed`` are the types of difference that count as compatible."""
+    """What the update changed; ``allowed`` are the types of difference that count as compatible.
+
+    Raises ConfigurationError where that takes too long to tell.
+    """
     comparison = Comparing(original, update, allowed)
     comparison.compare(original, update, "")
     return comparison.found
@@ -47,12 +53,18 @@ class Comparing:
     """One comparison at work; sub-comparisons, for alternatives, are its children."""
 
     def __init__(
-        self, original: Any, update: Any, allowed: frozenset[str], seen: frozenset[Any] = frozenset()
+        self,
+        original: Any,
+        update: Any,
+        allowed: frozenset[str],
+        seen: frozenset[Any] = frozenset(),
+        calls: Iterator[int] | None = None,
     ) -> None:
         self.roots = (original, update)
         self.allowed = allowed
         self.found: list[Difference] = []
         self._seen = seen
+        self._calls = calls or count()
 
     @property
     def compatible(self) -> bool:
@@ -65,7 +77,7 @@ class Comparing:
 
     def tried(self, original: Any, update: Any, pointer: str) -> Comparing:
         """The comparison of two schemas, on its own."""
-        child = Comparing(*self.roots, self.allowed, self._seen)
+        child = Comparing(*self.roots, self.allowed, self._seen, self._calls)
         child.compare(original, update, pointer)
         return child
 
@@ -74,6 +86,11 @@ class Comparing:
         key = (id(original), id(update))
         if key in self._seen or len(self._seen) > 200:
             return
+        if next(self._calls) >= _MOST_COMPARED:
+            raise ConfigurationError(
+                f"these rules would have to compare more than {_MOST_COMPARED:,} pairs of schemas, in so "
+                "many ways do definitions refer to each other; compare by inclusion"
+            )
         outer, self._seen = self._seen, self._seen | {key}
         old, new = self._shape(original, 0), self._shape(update, 1)
         if not self._combined_with_plain(old, new, pointer):

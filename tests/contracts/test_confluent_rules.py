@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from contracts.compatibility import differences
 from contracts.compatibility.confluent import COMPATIBLE, LENIENT, compare_as_confluent
+from contracts.errors import ConfigurationError
 
 S, I, N = {"type": "string"}, {"type": "integer"}, {"type": "number"}  # noqa: E741  # as short as the tables need
 
@@ -195,3 +197,20 @@ def test_recursive_schemas_come_to_an_end() -> None:
     wide = obj({"children": arr(items={"$ref": "#"}), "v": N})
     assert {one.difference.type for one in compare_as_confluent([tree, wide]).named} == {"TYPE_EXTENDED"}
     assert compare_as_confluent([{"$ref": "#"}, {"$ref": "#/nowhere"}]).compatible
+
+
+@pytest.mark.parametrize("keyword", ["properties", "anyOf"])
+def test_definitions_that_double_are_refused(keyword: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forty definitions that each refer twice to the next are more pairs than can be compared."""
+    monkeypatch.setattr(differences, "_MOST_COMPARED", 5_000)
+
+    def doubling(last: str) -> dict[str, Any]:
+        def twice(number: int) -> Any:
+            next_ = {"$ref": f"#/$defs/d{number + 1}"}
+            return {"a": next_, "b": next_} if keyword == "properties" else [next_, arr(items=next_)]
+
+        chain = {f"d{number}": {keyword: twice(number)} for number in range(40)}
+        return {"$ref": "#/$defs/d0", "$defs": {**chain, "d40": {"type": last}}}
+
+    with pytest.raises(ConfigurationError, match="inclusion"):
+        compare_as_confluent([doubling("integer"), doubling("number")])
