@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin
 
-from contracts.subschemas import children
+from contracts.subschemas import children, subschemas
 
 __all__ = ["reader_form", "writer_form"]
 
 # Keywords whose schemas apply to the same value as their parent.
 _IN_PLACE = frozenset({"allOf", "anyOf", "dependentSchemas", "else", "if", "not", "oneOf", "then"})
+# What only tells values apart: closed, it would tell them apart otherwise.
+_ASIDE = frozenset({"contains", "if", "not"})
 _DEFINITIONS = frozenset({"$defs", "definitions"})
 # Where more or less is accepted must not be changed: what is opened there closes the whole.
 _TURNED = frozenset({"if", "not", "oneOf"})
 _SAYS_REST = ("additionalProperties", "patternProperties", "unevaluatedProperties", "propertyNames")
+_ALTERNATIVES = {"anyOf": "anyOf", "oneOf": "oneOf", "then": "if", "else": "if"}
 _BESIDE = frozenset({"properties", *_SAYS_REST, *_IN_PLACE})
 _DEEPEST = 40
 
@@ -41,21 +45,21 @@ def reader_form(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def writer_form(
-    schema: Mapping[str, Any], others: Mapping[str, Any] | None = None, *, whole: bool = True
+    schema: Mapping[str, Any], others: Mapping[str, Any] | None = None, *, uri: str | None = None
 ) -> dict[str, Any]:
     """The schema as its writers keep to it: objects that say nothing of further properties have none.
 
-    ``others`` are what it may refer to, by URI. With ``whole=False`` it is one of those: closed is what it
-    holds, not itself, for what extends it has properties of its own.
+    ``others`` are what it may refer to, by URI. With a ``uri`` it is one of those: closed is what it holds,
+    not itself, for what extends it has properties of its own.
     """
     closed = copy.deepcopy(dict(schema))
-    documents = _Documents(str(closed.get("$id", "")), closed, others or {})
-    _close(closed, documents, whole, 0)
+    documents = _Documents(str(closed.get("$id", "")) if uri is None else uri, closed, others or {})
+    _close(closed, documents, uri is None, 0)
     return closed
 
 
 class _Documents:
-    """Where references lead: into the document itself, or into one of the others."""
+    """Where references lead, into the document itself or one of the others; and what others add to."""
 
     def __init__(self, own: str, schema: dict[str, Any], others: Mapping[str, Any]) -> None:
         self._own = own
@@ -82,7 +86,7 @@ class _Documents:
         return None if found is None else (found, uri)
 
     def extends(self, schema: Mapping[str, Any]) -> bool:
-        """Whether something refers to the schema that has properties beside it."""
+        """Whether what the schema judges is judged by another one, too, that has properties of its own."""
         return id(schema) in self._extended
 
     def _note(self, schema: Mapping[str, Any], uri: str, a_value: bool, depth: int) -> None:
@@ -92,9 +96,40 @@ class _Documents:
         if isinstance(reference, str) and not (a_value and _BESIDE.isdisjoint(schema)):
             found = self.target(reference, uri)
             self._extended.add(id(found[0] if found else None))
+        if a_value:
+            self._said(schema, uri, 0)
         for place, one in children(schema):
             if isinstance(one, dict):
                 self._note(one, uri, _is_value(place), depth + 1)
+
+    def _said(self, schema: Any, uri: str, depth: int) -> dict[str, list[Any]]:
+        """What is said of each property, and of items, by all schemas that judge the same value.
+
+        What several of them say of one is noted: neither is closed, for together they declare more.
+        """
+        if not isinstance(schema, Mapping) or depth > _DEEPEST:
+            return {}
+        parts: list[dict[str, list[Any]]] = [
+            {name: [one] for name, one in schema.get("properties", {}).items()},
+            {"/items": [schema["items"]]} if "items" in schema else {},
+        ]
+        if isinstance(schema.get("$ref"), str) and (target := self.target(schema["$ref"], uri)):
+            parts.append(self._said(*target, depth + 1))
+        alternatives: dict[str, dict[str, list[Any]]] = {}
+        for place, one in children(schema):
+            keyword = _ALTERNATIVES.get(_first(place), place)
+            if _first(place) in _IN_PLACE - _ASIDE:
+                for name, ones in self._said(one, uri, depth + 1).items():
+                    alternatives.setdefault(keyword, {}).setdefault(name, []).extend(ones)
+        parts += alternatives.values()
+        said: dict[str, list[list[Any]]] = {}
+        for part in parts:
+            for name, ones in part.items():
+                said.setdefault(name, []).append([one for one in ones if isinstance(one, dict) and one])
+        for groups in said.values():
+            if sum(map(bool, groups)) > 1:
+                self._extended |= {id(one) for whole in chain(*groups) for _, one in subschemas(whole)}
+        return {name: [*chain(*groups)] for name, groups in said.items()}
 
 
 def _first(place: str) -> str:
@@ -111,7 +146,7 @@ def _close(schema: dict[str, Any], documents: _Documents, a_value: bool, depth: 
         return
     declares, says_rest = _of_properties(schema, documents, None, 0)
     for place, one in list(children(schema)):
-        if isinstance(one, dict):
+        if isinstance(one, dict) and _first(place) not in _ASIDE:
             _close(one, documents, _is_value(place), depth + 1)
     if a_value and declares and not says_rest and not documents.extends(schema):
         schema["unevaluatedProperties"] = False

@@ -29,11 +29,14 @@ def compare_revisions(
         uri: one for uri, one in (resources or {}).items() if uri not in (old.get("$id"), new.get("$id"))
     }
 
-    def write(schema: Mapping[str, Any], whole: bool = True) -> dict[str, Any]:
-        return dict(schema) if strict else writer_form(schema, others, whole=whole)
+    # Both revisions as well, for what they add to what they refer to; a fragment tells them apart.
+    around = {**others, f"{old.get('$id', '')}#old": old, f"{new.get('$id', '')}#new": new}
+
+    def write(schema: Mapping[str, Any], uri: str | None = None) -> dict[str, Any]:
+        return dict(schema) if strict else writer_form(schema, around, uri=uri)
 
     read = dict if strict else reader_form
-    written = {uri: write(one, False) for uri, one in others.items()}
+    written = {uri: write(one, uri) for uri, one in others.items()}
     reading = {uri: read(one) for uri, one in others.items()}
     known = {"writer_resources": written, "reader_resources": reading, **options}
     return Report(
