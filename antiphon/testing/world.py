@@ -147,15 +147,13 @@ class World:
     def _open(self) -> list[str]:
         """What has not come to its end."""
         found = []
+        runs = self.stage.runs
         for run_id, flow in self.stage.accepted.items():
-            run = self.stage.runs.get(run_id)
-            if run is None:
+            if run_id not in runs:
                 found.append(f"run {run_id} of {flow} was accepted, and the journal has none")
-            elif not run.ended and not (self._simulation.may_stick and run.status == "stuck"):
-                found.append(f"run {run_id} of {flow} is {run.status} ({run.waiting() or 'no reason'})")
-        for run in self.stage.runs.values():
-            if run.id not in self.stage.accepted and not run.ended and run.status != "stuck":
-                found.append(f"run {run.id} of {run.flow} is {run.status}")
+        for run in runs.values():
+            if not run.ended and not (self._simulation.may_stick and run.status == "stuck"):
+                found.append(f"run {run.id} of {run.flow} is {run.status} ({run.waiting() or 'no reason'})")
         found += self.house.unsettled()
         posted = self.house.outbox
         if posted:
