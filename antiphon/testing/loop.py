@@ -20,6 +20,7 @@ from contracts.errors import AntiphonError
 __all__ = ["Life", "NoNetwork", "NothingLeft", "VirtualLoop", "living"]
 
 _MOST_BORN = 20_000
+_AT_ONCE = 1e-6  # seconds; floats tell that much apart for more than a hundred years
 _NO_IO = (
     "there are no sockets, pipes and processes in virtual time: what a step, a service or a reactor reaches "
     "outside of the app must be in memory here (docs/testing.md)"
@@ -114,6 +115,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def __init__(self) -> None:
         super().__init__()
+        # What is due within it is due. It is a nanosecond by default, less than a float of some months can
+        # hold: what is due exactly now would then wait for ever.
+        self._clock_resolution = _AT_ONCE
         self.now = 0.0
         self.failures: list[dict[str, Any]] = []
         self.refused: Callable[[str, str], None] = lambda who, why: None  # told of who wanted out
