@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 _SOON = 1.0  # seconds: what is due within them belongs to now
 _LOOK = 0.05
+_DULL = 3600.0  # seconds in which nobody did anything, and nothing is due, while a test waits
 _PATIENCE = 900.0  # seconds in which everybody must have nothing in hand any more
 
 
@@ -44,8 +45,11 @@ def in_virtual_time(test: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]
         asyncio.set_event_loop(loop)
         try:
             return loop.run_until_complete(test(*args, **kwargs))
-        except NothingLeft:
-            raise AssertionError("the test waits for something that can't happen any more") from None
+        except NothingLeft as left:
+            complaint = AssertionError("the test waits for something that can't happen any more")
+            for note in getattr(left, "__notes__", ()):
+                complaint.add_note(note)
+            raise complaint from None
         finally:
             asyncio.set_event_loop(None)
             loop.end()
@@ -86,6 +90,7 @@ class TestHouse:
         self._broken: list[str] = []
         self._house: House | None = None
         self._ground = Ground(1)
+        self._asked_at = self._lively_at = 0.0  # by the loop's clock
 
     async def __aenter__(self) -> TestHouse:
         loop = asyncio.get_running_loop()
@@ -108,6 +113,8 @@ class TestHouse:
         )
         if self._simulation.prepare is not None:
             self._simulation.prepare(self._house.stage)
+        self._asked_at = self._lively_at = loop.time()
+        loop.wait_on = self._wait_on
         await self._house.open(each=1)
         await self.settle()
         return self
@@ -115,6 +122,7 @@ class TestHouse:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._open.loop.wait_on = lambda: False
         await self._open.close()
         self._ground.close()
         story = f"The story of the house:\n{self.story}"
@@ -269,6 +277,25 @@ class TestHouse:
             await house.loop.look(min(_LOOK, max(0.0, end - house.loop.time())))
             if self._broken:
                 raise AssertionError("; ".join(self._broken))
+
+    def _wait_on(self) -> bool:
+        """Leap, where the test waits for something of its own, and by no verb of the house."""
+        house = self._open
+        now = house.loop.time()
+        if house.loop.lookers:
+            self._lively_at = now
+            return False
+        if now < self._asked_at + _SOON:
+            return False
+        self._asked_at = now
+        if not house.idle or house.next_due() is not None:
+            self._lively_at = now
+            return house.leap() > 0.0
+        if now > self._lively_at + _DULL:
+            left = NothingLeft("a test waits, and nothing is due")
+            left.add_note(f"The story of the house:\n{self.story}")
+            raise left
+        return False
 
     def _ask(self) -> None:
         self._broken.extend(ask(self._simulation.invariants, self._open.stage))

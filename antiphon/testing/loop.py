@@ -105,7 +105,7 @@ class _Leap:
     def select(self, timeout: float | None) -> list[Any]:
         if timeout is None:
             raise NothingLeft("everybody waits, and no timer is set")
-        if timeout > 0:
+        if timeout > 0 and not self._loop.wait_on():
             self._loop.now += timeout
         return []
 
@@ -121,6 +121,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.now = 0.0
         self.failures: list[dict[str, Any]] = []
         self.refused: Callable[[str, str], None] = lambda who, why: None  # told of who wanted out
+        # Asked when nobody has anything to do: whether it let time pass, beyond timers that do not matter.
+        self.wait_on: Callable[[], bool] = lambda: False
+        self.lookers = 0  # who only look on, and say themselves how far time may pass
         self._selector = _Leap(self)
         self._born: list[asyncio.Task[Any]] = []
         self._of_nobody: list[asyncio.TimerHandle] = []  # a heap
@@ -190,9 +193,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Sleep like one who only looks on: that it is over is nothing that is due."""
         awake = self.create_future()
         handle = super().call_at(self.now + seconds, awake.set_result, None)
+        self.lookers += 1
         try:
             await awake
         finally:
+            self.lookers -= 1
             handle.cancel()
 
     def _forget_the_past(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from antiphon.testing import Stage, TestHouse, in_virtual_time, simulate
+from antiphon.testing.loop import VirtualLoop
 from tests.simulation.shop import simulation
 
 ORDER = {"order": "order-1", "cents": 1250}
@@ -40,6 +41,50 @@ async def test_two_who_wait_for_ends_do_not_keep_each_other_from_leaping() -> No
         runs = [await house.start("order", {**ORDER, "order": f"order-{number}"}) for number in (1, 2)]
         await asyncio.gather(*[run.ended() for run in runs])
         assert [run.status for run in runs] == ["compensated", "compensated"]
+
+
+@in_virtual_time
+async def test_a_year_that_a_test_sleeps_itself_is_leapt_over() -> None:
+    """With a house open, in which something ticks each second: as with the house's own verbs."""
+    async with TestHouse(simulation) as house:
+        run = await house.start("order", ORDER)
+        began = house.now
+        ticks = _count_of_looks(house)
+        await asyncio.sleep(365 * 86400)
+        assert house.now - began == pytest.approx(365 * 86400, abs=5)
+        assert run.status == "compensated"
+        (timed_out,) = [fact.at for fact in run.history if fact.type == "wait_timed_out"]
+        assert timed_out - began == pytest.approx(3 * 86400, abs=5)
+        assert len(ticks) < 1000
+
+
+def _count_of_looks(house: TestHouse) -> list[float]:
+    """Fills with the moments at which the house was asked whether it is idle."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    seen: list[float] = []
+    inner = loop.wait_on
+
+    def counting() -> bool:
+        seen.append(loop.now)
+        return inner()
+
+    loop.wait_on = counting
+    return seen
+
+
+def test_a_test_that_waits_for_nothing_in_an_open_house_says_so() -> None:
+    """It never ended: something always ticks in a house. The story is told."""
+
+    @in_virtual_time
+    async def hang() -> None:
+        async with TestHouse(simulation) as house:
+            await (await house.start("order", ORDER)).ended()
+            await asyncio.Event().wait()
+
+    with pytest.raises(AssertionError, match="can't happen any more") as raised:
+        hang()
+    assert "run_compensated" in raised.value.__notes__[-1]
 
 
 @pytest.mark.parametrize("faults", [(), ("delay", "crash")])
