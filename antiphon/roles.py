@@ -67,6 +67,7 @@ async def orchestrating(app: App, rooms: Rooms) -> AsyncIterator[Orchestrator]:
         database=rooms.database,
         live=rooms.live,
         check=app.registry.validate,
+        read=app.registry.validate_read,
         upcasters=app.registry.upcasters,
         incarnation=f"{rooms.incarnation}-orchestrator",
         name=rooms.name,

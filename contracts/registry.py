@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from referencing import Registry as Resources
 from contracts.bounds import check_uri
 from contracts.contract import Contract, check_metaschema, read_contract
 from contracts.errors import ConfigurationError, ContractViolation, UnknownContract, Violation
+from contracts.forms import reader_form
 from contracts.judge import Judge, compile_schema, resources
 from contracts.references import check_references, known_to
 from contracts.subschemas import pointer
@@ -23,10 +24,32 @@ __all__ = ["Contract", "Registry"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Compiled:
+class _Form:
+    """A contract as its writers or its readers go by it."""
+
     contract: Contract
     judge: Judge
     known: Resources[Any]
+
+    def validate(self, data: Any) -> None:
+        """Raises ContractViolation."""
+        try:
+            if self.judge.is_valid(data):
+                return
+        except ValueError as error:
+            # Not JSON at all: a datetime, a set, a key that is no text. It could not be sent either.
+            raise ContractViolation(
+                self.contract.type, [Violation("", f"JSON values only ({error})", shorten(data))]
+            ) from error
+        slow = explainer(self.contract.schema, self.known)
+        raise ContractViolation(self.contract.type, explain(slow, self.judge, data))
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    contract: Contract
+    written: _Form
+    read: _Form
 
 
 class Registry:
@@ -78,18 +101,16 @@ class Registry:
         return dict(self._find(type).contract.schema)
 
     def validate(self, type: str, data: Any) -> None:
-        """Raises UnknownContract, or ContractViolation with each place that does not fit."""
-        compiled = self._compiled.get(type) or self._find(type)
-        try:
-            if compiled.judge.is_valid(data):
-                return
-        except ValueError as error:
-            # Not JSON at all: a datetime, a set, a key that is no text. It could not be sent either.
-            raise ContractViolation(
-                type, [Violation("", f"JSON values only ({error})", shorten(data))]
-            ) from error
-        slow = explainer(compiled.contract.schema, compiled.known)
-        raise ContractViolation(type, explain(slow, compiled.judge, data))
+        """Whether this may be sent. Raises UnknownContract, or ContractViolation with each place that does
+        not fit.
+        """
+        (self._compiled.get(type) or self._find(type)).written.validate(data)
+
+    def validate_read(self, type: str, data: Any) -> None:
+        """Whether this can be read. Its writer may know properties that are not in this contract yet, or any
+        more (``contracts.forms.reader_form``). Raises as ``validate`` does.
+        """
+        (self._compiled.get(type) or self._find(type)).read.validate(data)
 
     def add(self, type: str, schema: Mapping[str, Any], *, id: str | None = None) -> Contract:
         """Adds a contract that is not a file: the schema of a model class.
@@ -148,16 +169,29 @@ class Registry:
     def _include(self, contracts: list[Contract], *, strict: bool) -> None:
         fresh = [contract for contract in contracts if not self._same(contract)]
         self._no_clash(fresh)
-        everything = [compiled.contract for compiled in self._compiled.values()] + fresh
-        known = known_to(everything)
+        there = list(self._compiled.values())
+        as_written = [one.contract for one in there] + fresh
+        opened = [replace(one, schema=reader_form(one.schema)) for one in fresh]
+        as_read = [one.read.contract for one in there] + opened
+        known = known_to(as_written)
         for contract in fresh:
             check_references(contract, known)
-        library = resources({contract.id: dict(contract.schema) for contract in everything})
+        written = _forms(fresh, as_written, known, strict=strict)
+        read = written
+        if any(one.schema != other.schema for one, other in zip(as_read, as_written, strict=True)):
+            read = _forms(opened, as_read, known_to(as_read), strict=strict)
         for contract in fresh:
-            judge = _compile(contract, library, strict=strict)
-            compiled = _Compiled(contract, judge, known)
-            _check_examples(compiled)
+            _check_examples(written[contract.type])
+            compiled = _Compiled(contract, written[contract.type], read[contract.type])
             self._compiled[contract.type] = compiled
+
+
+def _forms(
+    some: Iterable[Contract], everything: Iterable[Contract], known: Resources[Any], *, strict: bool
+) -> dict[str, _Form]:
+    """Some of the contracts compiled, by type; they may refer to every one."""
+    library = resources({contract.id: dict(contract.schema) for contract in everything})
+    return {one.type: _Form(one, _compile(one, library, strict=strict), known) for one in some}
 
 
 def _compile(contract: Contract, library: jsonschema_rs.Registry, *, strict: bool) -> Judge:
@@ -171,12 +205,12 @@ def _compile(contract: Contract, library: jsonschema_rs.Registry, *, strict: boo
         raise ConfigurationError(f"{contract.where} at {place}: {message}; correct it there") from error
 
 
-def _check_examples(compiled: _Compiled) -> None:
-    contract = compiled.contract
+def _check_examples(form: _Form) -> None:
+    contract = form.contract
     for index, example in enumerate(contract.examples):
-        if not compiled.judge.is_valid(example):
-            slow = explainer(contract.schema, compiled.known)
-            first = explain(slow, compiled.judge, example)[0]
+        if not form.judge.is_valid(example):
+            slow = explainer(contract.schema, form.known)
+            first = explain(slow, form.judge, example)[0]
             raise ConfigurationError(
                 f"{contract.where} at /examples/{index}: the example does not fit its own schema {first}; "
                 "correct the example or the schema"

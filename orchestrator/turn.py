@@ -23,13 +23,15 @@ __all__ = ["Decision", "Rules", "Turn", "error_of"]
 class Rules:
     """What a decision may ask for beside the run: all of it pure.
 
-    ``check(type, data)`` raises ContractError. ``flow(name, version)`` finds a flow, version 0 the newest
-    one. ``most_dispatches``: with how many processes a step may be lost before the run is parked.
+    ``check(type, data)`` raises ContractError for what may not be sent, ``read(type, data)`` for what can't
+    be read. ``flow(name, version)`` finds a flow, version 0 the newest one. ``most_dispatches``: with how
+    many processes a step may be lost before the run is parked.
     ``most_kept``: how many early events one run keeps. ``most_bytes``: the size of one step's result or
     of one kept event. ``most_facts``: the length of a history.
     """
 
     check: Callable[[str, Any], None]
+    read: Callable[[str, Any], None]
     flow: Callable[[str, int], Flow | None]
     rng: Callable[[], float]
     most_dispatches: int = 5

@@ -78,7 +78,7 @@ class Intake:
         """The event as one of a newer major; who sent it, and its id, stay."""
         try:
             upcasters = self._registry.upcasters
-            data = upcasters.upcast(event.type, event.data, target, self._registry.validate)
+            data = upcasters.upcast(event.type, event.data, target, self._registry.validate_read)
         except (ContractViolation, UnknownContract) as error:
             return Refused("not-upcast", f"from {event.type} to {target}: {error}", event)
         except Exception as error:  # an upcaster is a user's code: what it raises is this message's trouble
@@ -88,7 +88,7 @@ class Intake:
 
     def _validate(self, event: Event) -> Accepted | Refused:
         try:
-            self._registry.validate(event.type, event.data)
+            self._registry.validate_read(event.type, event.data)
         except MalformedMessage as error:
             return Refused("malformed", str(error), event)
         except UnknownContract as error:

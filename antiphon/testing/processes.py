@@ -77,6 +77,7 @@ def orchestrating(
             database=database,
             live=live,
             check=app.registry.validate,
+            read=app.registry.validate_read,
             upcasters=app.registry.upcasters,
             incarnation=place.incarnation,
             name=place.name,

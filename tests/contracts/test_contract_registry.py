@@ -14,6 +14,8 @@ from contracts.errors import ConfigurationError, ContractViolation, UnknownContr
 from contracts.handbook import fields
 from contracts.registry import Registry
 
+CLOSED: dict[str, Any] = {"type": "object", "properties": {"x": {}}, "additionalProperties": False}
+
 
 @pytest.fixture
 def registry(write: Write) -> Registry:
@@ -39,6 +41,26 @@ def test_data_that_fits_passes(registry: Registry) -> None:
     """What fits raises nothing, also through references to another contract."""
     registry.validate("ride.booked.v1", GOOD)
     registry.validate("ride.booked.v1", {**GOOD, "seats": 2.0, "pickup": {"zone": "Harlem"}})
+
+
+def test_what_a_newer_writer_adds_can_be_read_and_not_be_sent(registry: Registry) -> None:
+    """In the contract and in one that it refers to; all else holds for readers, too."""
+    registry.add(
+        "note.v1", {"anyOf": [CLOSED, {"$ref": BOOKED["$id"]}], "not": {"required": ["x"], **CLOSED}}
+    )
+    newer = {**GOOD, "tip": 2}
+    for type in ("ride.booked.v1", "note.v1"):
+        registry.validate_read(type, newer)
+        with pytest.raises(ContractViolation):
+            registry.validate(type, newer)
+    for wrong in ({**newer, "seats": 0}, {"tip": 2}):
+        with pytest.raises(ContractViolation) as caught:
+            registry.validate_read("ride.booked.v1", wrong)
+        assert {one.pointer for one in caught.value.violations} <= {"/seats", "/ride_id", "/fare"}
+    with pytest.raises(ContractViolation):
+        registry.validate_read("note.v1", {"x": 1})  # what tells values apart is not opened
+    with pytest.raises(UnknownContract):
+        registry.validate_read("nothing", {})
 
 
 def test_an_unknown_type_is_told_with_what_is_known(registry: Registry) -> None:

@@ -56,7 +56,7 @@ def accept(type: str, data: Any) -> None:
 
 def rules(**changes: Any) -> Rules:
     """Rules with no jitter."""
-    return Rules(**{"check": accept, "flow": lambda name, version: None, "rng": lambda: 0.5, **changes})
+    return Rules(**{"check": accept, "read": accept, "flow": lambda *of: None, "rng": lambda: 0.5, **changes})
 
 
 def asked(flow: Flow, input: dict[str, Any] | None = None, **changes: Any) -> StartRequested:

@@ -8,7 +8,7 @@ from contracts.errors import ContractViolation, Violation
 from contracts.retry import Retry
 from orchestrator.flow import run_id_of
 from orchestrator.happenings import EventArrived, StepFailed, StepFinished, TimerFired
-from orchestrator.nodes import call, emit, parallel, sleep, wait, when
+from orchestrator.nodes import Step, call, emit, parallel, sleep, wait, when
 from tests.orchestrator.flows import ONCE, flow, here, remote, remote_undoable, trip, undoable
 from tests.orchestrator.pretending import START, Pretended, asked
 
@@ -186,6 +186,21 @@ def test_a_result_off_contract_is_undone_since_the_work_was_done() -> None:
 
     run = Pretended(flow(undoable("a", result="a.done.v1")), check=check)
     assert run.finish("a", {})[-1] == "compensation_scheduled"
+
+
+@pytest.mark.parametrize(
+    ("node", "fact"),
+    [(remote("a", result="a.done.v1"), "run_completed"), (here("a", result="a.done.v1"), "run_failed")],
+)
+def test_a_result_that_can_be_read_is_taken_of_a_service(node: Step, fact: str) -> None:
+    """Which may be of a newer release; what ran here is of this one, and is held to what it declares."""
+
+    def check(type: str, data: object) -> None:
+        if type == "a.done.v1":
+            raise ContractViolation(type, [Violation("/more", "no such property", "1")])
+
+    run = Pretended(flow(node), check=check)
+    assert run.finish("a", {"more": 1})[-1] == fact
 
 
 def test_a_child_run_is_called_and_its_result_taken() -> None:

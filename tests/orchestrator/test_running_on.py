@@ -9,7 +9,10 @@ import orjson
 import pytest
 from sqlalchemy import update
 
+from bus.envelope import publication
+from contracts.envelope import Event
 from contracts.errors import Retryable, RunEnded, Terminal
+from contracts.registry import Registry
 from contracts.retry import Retry
 from orchestrator.client import Client
 from orchestrator.context import StepContext
@@ -233,6 +236,21 @@ async def test_an_event_off_contract_or_without_a_key_is_quarantined(house: Hous
     await house.until(run_id, "completed")
     reasons = sorted(row["reason"] for row in await house.rows(tables.quarantine))
     assert reasons == ["malformed", "off-contract"]
+
+
+async def test_an_event_of_a_newer_release_is_taken(house: House) -> None:
+    """It may say more than this process's contract knows."""
+    registry = Registry()
+    told = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}
+    for type in ("x.done.v1", "f.asked.v1"):
+        registry.add(type, {**told, "additionalProperties": False})
+    made = flow(wait("x.done.v1", by="id", name="w"), result={"tip": "$.w.tip"})
+    await house.orchestrate(made, check=registry.validate, read=registry.validate_read)
+    run_id = (await house.start(made, "k1")).run_id
+    data = {"id": "k1", "tip": 2}
+    event = Event.create("x.done.v1", data, id="e1", source="/test", at=1.0, workspace=WORKSPACE)
+    await house.bus.publish(publication(event))
+    assert (await house.until(run_id, "completed"))["result"] == '{"tip":2}'
 
 
 async def test_a_timer_that_was_moved_outlives_its_first_time(house: House) -> None:

@@ -60,6 +60,14 @@ async def test_off_contract_data(world: World) -> None:
     assert len(await world.rows(reactions)) == 1  # the good one that followed
 
 
+async def test_what_a_newer_release_says_more_is_handled(world: World) -> None:
+    """The contract is closed, and that is for those who write: their release may know a property more."""
+    await world.run(notify)
+    await world.put(QUEUE, b'{"ride_id": "r-1", "tip": 2}', headers_of(booked()))
+    await world.until_settled("notify", "done")
+    assert await world.rows(quarantine) == []
+
+
 @pytest.mark.parametrize(
     "attributes",
     [{"id": "nul\x00"}, {"source": "x" * 600}, {"extensions": {"workspace": "a\nb"}}],

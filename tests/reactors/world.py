@@ -39,6 +39,7 @@ def make_registry() -> Registry:
         "type": "object",
         "properties": {"ride_id": {"type": "string"}, "fare": {"type": "number"}},
         "required": ["ride_id"],
+        "additionalProperties": False,
     }
     registry.add(BOOKED, ride)
     registry.add(
