@@ -37,11 +37,10 @@ _HEADERS = {
 }
 
 
-def mount(app: FastAPI, platform: Platform, *, pepper: bytes = b"", secure: bool = False) -> None:
+def mount(app: FastAPI, platform: Platform, *, pepper: bytes = b"") -> None:
     """Put the dashboard under ``/ui`` of ``app``, a gateway, and a redirect to it at ``/``.
 
-    ``pepper`` is mixed into the signature of sessions and must be the same on every gateway;
-    ``secure`` marks cookies for HTTPS only.
+    ``pepper`` is mixed into the signature of sessions and must be the same on every gateway.
     """
     dashboard = Starlette(
         routes=[
@@ -58,7 +57,7 @@ def mount(app: FastAPI, platform: Platform, *, pepper: bytes = b"", secure: bool
             Exception: _broken,
         },
     )
-    dashboard.state.desk = Desk(platform, environment(platform.clock), pepper, secure)
+    dashboard.state.desk = Desk(platform, environment(platform.clock), pepper)
     # Keys are too long to be guessed; this keeps the trying from costing us.
     dashboard.state.sign_ins = RateLimit(
         platform.live, name="sign-ins", rate=_SIGN_INS_PER_SECOND, burst=_SIGN_INS_AT_ONCE

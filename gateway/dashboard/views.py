@@ -38,7 +38,6 @@ class Desk:
     platform: Platform
     templates: Environment
     pepper: bytes
-    secure: bool
 
     @classmethod
     def of(cls, request: Request) -> Desk:

@@ -54,9 +54,15 @@ async def sign_in(request: Request) -> Response:
         path="/ui",
         httponly=True,
         samesite="lax",
-        secure=desk.secure or request.url.scheme == "https",
+        secure=_over_https(request),
     )
     return response
+
+
+def _over_https(request: Request) -> bool:
+    """Whether the browser speaks HTTPS. Any proxy is believed: all that comes of it is a cookie for HTTPS."""
+    told = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+    return "https" in (request.url.scheme, told)
 
 
 @action("read runs")

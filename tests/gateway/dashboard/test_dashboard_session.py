@@ -51,6 +51,27 @@ async def test_the_cookie_holds_no_key_and_no_script_can_read_it(scene: Scene) -
 
 
 @pytest.mark.parametrize(
+    ("base", "told", "secure"),
+    [
+        ("http://desk.test", "", False),
+        ("https://desk.test", "", True),
+        ("http://desk.test", "https", True),
+        ("http://desk.test", "HTTPS, http", True),
+        ("http://desk.test", "http, https", False),
+    ],
+)
+async def test_the_cookie_is_for_https_where_the_browser_speaks_it(
+    scene: Scene, base: str, told: str, secure: bool
+) -> None:
+    """Also where a proxy on whatever machine does: it says so in X-Forwarded-Proto."""
+    transport = httpx.ASGITransport(app=scene.app)
+    headers = {"X-Forwarded-Proto": told} if told else {}
+    async with httpx.AsyncClient(transport=transport, base_url=base, headers=headers) as browser:
+        answer = await browser.post("/ui/login", data={"key": scene.keys["viewer"]})
+        assert ("Secure" in answer.headers["set-cookie"].split("; ")) is secure
+
+
+@pytest.mark.parametrize(
     "to", ["https://evil.test/", "//evil.test/ui/", "/ui/\\evil", "javascript:alert(1)", "/runs"]
 )
 async def test_signing_in_leads_to_pages_of_ours_only(scene: Scene, to: str) -> None:
