@@ -146,7 +146,9 @@ def release(connection: Connection, owner: str, partitions: Iterable[int]) -> No
 
 
 def leave(connection: Connection, owner: str) -> None:
-    """The process is gone for good."""
+    """The process is gone for good, and so is what it held and never heard of."""
+    mine = update(tables.partitions).where(_partitions.owner == owner)
+    connection.execute(mine.values(owner=None, lease_until=0.0))
     connection.execute(delete(tables.processes).where(_processes.id == owner))
 
 

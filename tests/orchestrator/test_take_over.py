@@ -15,6 +15,7 @@ from orchestrator.context import StepContext
 from orchestrator.nodes import step, wait
 from orchestrator.onward import send_on
 from orchestrator.partition import Partition
+from orchestrator.runtime import Orchestrator
 from orchestrator.wire import partition_of
 from store import tables
 from tests.orchestrator.flows import flow, here
@@ -147,3 +148,21 @@ async def test_a_partition_that_fails_is_taken_anew(
     for key in keys.values():
         await house.until((await house.start(made, key)).run_id, "completed")
     assert sorted(orchestrator.owned.values())[-1] > failed[0]
+
+
+async def test_who_leaves_gives_back_what_it_was_given_and_never_heard_of(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes next must not wait for leases of a process that has stopped in good order."""
+    monkeypatch.setattr(Orchestrator, "_take_round", lambda self, round: None)  # no answer comes in time
+
+    async def owners() -> set[str | None]:
+        return {row["owner"] for row in await house.rows(tables.partitions)}
+
+    async def leased() -> bool:
+        return None not in await owners()
+
+    await house.orchestrate(flow(here("a")))
+    await until(leased, lambda: "it to take all partitions")
+    await house.stop_first()
+    assert await owners() == {None}
