@@ -291,13 +291,13 @@ class Settings(BaseSettings):
     def load(cls, **overrides: Any) -> Settings:
         """Read the environment; ``overrides`` (a command's options that were given) win.
 
-        Raises ConfigurationError, one line for each variable or option that is wrong or unknown.
+        Raises ConfigurationError, one line for each variable that is wrong or unknown.
         """
         given = {name: value for name, value in overrides.items() if value is not None}
         try:
             return cls(**given)
         except ValidationError as error:
-            raise ConfigurationError("\n".join(in_words(error, given.keys() & cls.model_fields))) from None
+            raise ConfigurationError("\n".join(in_words(error))) from None
 
     @property
     def development_key_file(self) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +65,11 @@ def shown(value: Any) -> Any:
     return without_password(value) if isinstance(value, str) else value
 
 
-def in_words(error: ValidationError, options: Container[str] = ()) -> list[str]:
-    """One line for each variable that is wrong; ``options`` are the fields that a command's line says."""
+def in_words(error: ValidationError) -> list[str]:
+    """One line for each variable that is wrong."""
     lines = []
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
         message = problem["msg"].removeprefix("Value error, ")
         place = ".".join(str(part) for part in problem["loc"])
-        name = f"--{place.replace('_', '-')}" if place in options else variable(place)
-        lines.append(f"{name}: {message}" if place else message)
+        lines.append(f"{variable(place)}: {message}" if place else message)
     return lines

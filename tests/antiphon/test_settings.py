@@ -114,16 +114,6 @@ def test_a_wrong_value_is_refused_in_words(
     assert str(caught.value).startswith(says)
 
 
-def test_what_a_commands_line_says_is_named_as_its_option(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever wrote --port looks for no variable; what comes from a variable is named as that."""
-    monkeypatch.setenv("ANTIPHON_LOG_FORMAT", "xml")
-    with pytest.raises(ConfigurationError) as caught:
-        Settings.load(port=70_000)
-    first, second = sorted(str(caught.value).splitlines())
-    assert first.startswith("--port: Input should be less than or equal to 65535")
-    assert second.startswith("ANTIPHON_LOG_FORMAT: ")
-
-
 @pytest.mark.parametrize("where", ["no colon", "shop app:app", ":app", "shop:", "..shop:app", "shop:app:app"])
 def test_what_names_no_app_is_told_with_an_example(where: str) -> None:
     """Wherever it was said."""
