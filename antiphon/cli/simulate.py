@@ -6,9 +6,10 @@ import os
 import shlex
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from antiphon.settings import Settings
 from antiphon.testing import FAULTS, Fault, Outcome, find_simulation, narrow, play_in_parallel
 from antiphon.testing.chance import MEANING, faults_named
 from antiphon.testing.ranges import seeds_named
+from contracts.errors import AntiphonError
 
 __all__ = ["simulate"]
 
@@ -91,19 +93,21 @@ def simulate(
     Simulation. What your steps reach outside of the app has to be in memory: docs/testing.md shows how.
 
     Exit code 0: every promise held. 1: one was broken; the seed, its story and how to play it again are
-    printed. 2: it could not be played.
+    printed. 2: it could not be played. 130: it was interrupted.
     """
     where = chosen_app(Settings.load(app=app), "simulate")
     seeds, chosen = seeds_named(wanted), faults_named(faults)
-    simulation = find_simulation(where)  # what is wrong with it is said here, and not by each process
     began = time.monotonic()
     tally, last = _Tally(), None
-    with closing(play_in_parallel(where, seeds, faults=chosen, runs=runs, processes=processes)) as outcomes:
-        for last in _telling(outcomes, len(seeds), tally, quiet=as_json):
-            if not last.ok and not keep_going:
-                break
+    with _without_a_verdict():
+        simulation = find_simulation(where)  # what is wrong with it is said here, and not by each process
+        playing = play_in_parallel(where, seeds, faults=chosen, runs=runs, processes=processes)
+        with closing(playing) as outcomes:
+            for last in _telling(outcomes, len(seeds), tally, quiet=as_json):
+                if not last.ok and not keep_going:
+                    break
+        fewer = narrow(simulation, tally.failed[0].seed, faults=chosen, runs=runs) if tally.failed else chosen
     replay = [_replay(where, outcome.seed, chosen, runs) for outcome in tally.failed]
-    fewer = narrow(simulation, tally.failed[0].seed, faults=chosen, runs=runs) if tally.failed else chosen
     narrowed = _replay(where, tally.failed[0].seed, fewer, runs) if fewer != chosen else None
     if as_json:
         document = _document(where, tally, replay, time.monotonic() - began)
@@ -121,6 +125,20 @@ def simulate(
         for outcome, again in zip(tally.failed[1:], replay[1:], strict=True):
             click.echo(f"also seed {outcome.seed}: {outcome.broken[0]}\n  {again}")
     raise SystemExit(1 if tally.failed else 0)
+
+
+@contextmanager
+def _without_a_verdict() -> Iterator[None]:
+    """What a user's module raises when it is loaded, or prepares a seed, is no promise that was broken."""
+    try:
+        yield
+    except AntiphonError:
+        raise  # told in a line
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except Exception:
+        traceback.print_exc()
+        raise SystemExit(2) from None
 
 
 def _telling(outcomes: Iterable[Outcome], total: int, tally: _Tally, *, quiet: bool) -> Iterator[Outcome]:

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from antiphon.cli import main
 from antiphon.testing import FAULTS, narrow, simulate
 from antiphon.testing.chance import MEANING
+from antiphon.testing.world import World
 from tests.simulation.shop import careless_simulation
 
 SHOP = "tests.simulation.shop:simulation"
@@ -142,3 +143,39 @@ def test_an_app_without_examples_says_what_it_needs(tmp_path: Path, monkeypatch:
     assert result.exit_code == 2
     assert '"examples"' in result.stderr
     assert "order" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("raise RuntimeError('half written')\n", "RuntimeError: half written"),
+        (
+            "from antiphon.testing import Simulation\n"
+            "from tests.simulation.shop import app as shop\n"
+            "def prepare(stage):\n    raise LookupError('no till')\n"
+            "app = Simulation(shop, prepare=prepare)\n",
+            "LookupError: no till",
+        ),
+    ],
+)
+def test_a_module_that_raises_is_no_broken_promise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, said: str
+) -> None:
+    """It could not be played: the traceback says where, and the exit code is not that of a failed seed."""
+    name = f"raising_{len(module)}"
+    (tmp_path / f"{name}.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    result = run(f"{name}:app", "--seeds", "1", "--processes", "1")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+    assert f"{name}.py" in result.stderr
+
+
+def test_who_interrupts_gets_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """130, as a shell says it; 1 would be a promise that was broken."""
+
+    def interrupted(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(World, "run", interrupted)
+    assert run(SHOP, "--seeds", "1", "--processes", "1").exit_code == 130
