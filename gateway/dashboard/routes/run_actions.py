@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -138,24 +139,26 @@ async def do(request: Request, desk: Desk, session: Session) -> Response:
     run = await find_run(desk, session, request.path_params["run_id"])
     form = await request.form()
     values = {name: str(form.get(name) or "").strip() for name in ("reason", "name", "data", "from_node")}
-    if not _question(desk.platform, run, verb).possible:
-        return _again(
-            request, desk, session, run, verb, values, f"The run is {run.status}: it can't take this."
-        )
     back = back_to(form.get("back"), f"/ui/runs/{run.id}")
+
+    def again(error: str) -> Response:
+        asked = replace(_question(desk.platform, run, verb, values), error=error)
+        return show(request, desk, session, asked, back, code=422)
+
+    if not _question(desk.platform, run, verb).possible:
+        return again(f"The run is {run.status}: it can't take this.")
     data: Any = None
     if verb == "signal":
         try:
             data = parse_json((values["data"] or "null").encode(), desk.platform.max_depth)
         except Problem as problem:
-            text = f"The data is not JSON that can be sent: {problem}"
-            return _again(request, desk, session, run, verb, values, text)
+            return again(f"The data is not JSON that can be sent: {problem}")
         if not values["name"]:
-            return _again(request, desk, session, run, verb, values, "The signal needs a name.")
+            return again("The signal needs a name.")
         try:
             checked_text("The signal's name", values["name"])
         except Problem as problem:
-            return _again(request, desk, session, run, verb, values, str(problem))
+            return again(str(problem))
     try:
         id = once(form, desk.platform)
         text, to = await _perform(desk.platform, session.principal, run, verb, values, data, id)
@@ -201,14 +204,6 @@ async def _ask_of(
         case _:
             await client.signal(who.workspace, run.id, values["name"], data, signal_id=id, actor=who.actor)
             return f"Sent {values['name']} to {name}.", None
-
-
-def _again(
-    request: Request, desk: Desk, session: Session, run: Run, verb: str, values: dict[str, str], error: str
-) -> Response:
-    question = _question(desk.platform, run, verb, values)
-    asked = Ask(question.title, question.touches, question.submit, question.fields, question.danger, error)
-    return show(request, desk, session, asked, f"/ui/runs/{run.id}", code=422)
 
 
 ROUTES = [

@@ -81,6 +81,7 @@ async def test_a_run_is_paused_resumed_and_cancelled_and_each_is_audited(scene: 
         assert "<b>asked</b>" not in page
         again = await submit(browser, f"/ui/runs/{run}/pause")
         assert again.status_code == 422
+        assert "Nothing here can take this now" in again.text
     assert await deeds(scene) == [
         ("run.pause", f"run/{run}", "a look"),
         ("run.resume", f"run/{run}", "fine"),
@@ -148,8 +149,11 @@ async def test_a_signal_is_sent_with_its_data_and_bad_json_is_said(scene: Scene)
     async with scene.signed_in() as browser:
         asked = await browser.get(f"/ui/runs/{run}/signal")
         assert 'value="approve"' in asked.text
-        wrong = await submit(browser, f"/ui/runs/{run}/signal", name="approve", data="{no")
+        story = f"/ui/stories/{run}"
+        wrong = await submit(browser, f"/ui/runs/{run}/signal?back={story}", name="approve", data="{no")
         assert wrong.status_code == 422
+        assert f'<a class="button" href="{story}" data-close>' in wrong.text  # back to whence it was asked
+        assert '<h1 id="ask-title">' in wrong.text
         assert "The data is not JSON" in wrong.text
         assert "{no" in wrong.text
         await submit(browser, f"/ui/runs/{run}/signal", name="approve", data='{"by": "ann"}')
