@@ -19,8 +19,7 @@ from contracts.errors import ConfigurationError
 
 __all__ = ["Broker", "SimulatedSubscription"]
 
-_APART = 1 << 20  # room between two places in a line, so that one can be put before another
-_LONG = 4.0  # seconds that a delayed message takes at the most
+_LONG = 4.0  # seconds that a delayed message takes at the most, or waits for one that overtakes it
 _NOBODY = Context()  # what the broker does goes on whoever dies
 
 
@@ -35,6 +34,7 @@ class Broker:
         self._lines: dict[str, Line] = {}
         self._routes = Routes()
         self._count = 0
+        self._aside: dict[str, list[Record]] = {}  # by queue, what waits to be overtaken; delayed as well
         self._subscriptions: list[SimulatedSubscription] = []
         self._arrivals: dict[Record, float] = {}  # delayed, and when they arrive by the loop's clock
 
@@ -120,29 +120,37 @@ class Broker:
         return self._routes.find(out.exchange, out.routing_key)
 
     def _file(self, out: Outgoing, queue: str) -> None:
-        line = self._lines[queue]
-        self._count += 1
-        place = self._count * _APART
-        late = out.delay
+        line, now = self._lines[queue], self._clock()
+        late, aside = out.delay, False
         if not line.single_active:
             # Only where the port promises no order.
-            if self._chance.strikes("reorder"):
-                # Places that are whole numbers of steps are taken; what is between them never twice.
-                place -= self._chance.dice.randrange(8) * _APART + self._count % _APART
-            if self._chance.strikes("delay"):
+            aside = late <= 0 and self._chance.tempts("reorder")
+            if aside:
+                late = self._chance.between(0.0, _LONG)
+            elif self._chance.strikes("delay"):
                 late += self._chance.between(0.1, _LONG)
-        now = self._clock()
-        record = Record(place, queue, out.exchange, out.routing_key, now + late, message=out.message)
-        if late <= 0:
-            line.put((record,))
+        record = Record(self._next(), queue, out.exchange, out.routing_key, now + late, message=out.message)
+        if late > 0:
+            loop = asyncio.get_running_loop()
+            self._arrivals[record] = loop.time() + late
+            loop.call_at(self._arrivals[record], self._arrive, line, record, context=_NOBODY)
+            if aside:
+                self._aside.setdefault(queue, []).append(record)
             return
-        loop = asyncio.get_running_loop()
-        self._arrivals[record] = loop.time() + late
-        loop.call_at(self._arrivals[record], self._arrive, line, record, context=_NOBODY)
+        line.put((record,))
+        for overtaken in self._aside.pop(queue, ()):
+            if overtaken in self._arrivals:
+                self._chance.count("reorder")
+                overtaken.seq, overtaken.available_at = self._next(), now
+                self._arrive(line, overtaken)
+
+    def _next(self) -> int:
+        self._count += 1
+        return self._count
 
     def _arrive(self, line: Line, record: Record) -> None:
-        del self._arrivals[record]
-        line.put((record,))
+        if self._arrivals.pop(record, None) is not None:
+            line.put((record,))
 
 
 class SimulatedSubscription:

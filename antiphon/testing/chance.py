@@ -80,11 +80,13 @@ class Chance:
 
     def strikes(self, fault: Fault) -> bool:
         """Whether it goes wrong here and now."""
+        return self.tempts(fault) and self.count(fault)
+
+    def tempts(self, fault: Fault) -> bool:
+        """Whether it may go wrong here; whether it does turns out later, and is counted then."""
         if self.quiet or fault not in self.faults:
             return False
-        if self.dice.random() >= _LIKELY[fault] * self._wildness:
-            return False
-        return self.count(fault)
+        return self.dice.random() < _LIKELY[fault] * self._wildness
 
     def count(self, fault: Fault) -> bool:
         """Count one; false when this seed has had enough of them."""

@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 
 import pytest
 
 from antiphon.testing import FAULTS, Fault, Simulation, play, simulate
+from antiphon.testing.broker import Broker
+from bus.embedded.line import Line
+from bus.embedded.record import Record
+from bus.port import Outgoing
 from contracts.errors import ConfigurationError
 from examples.ride.app import app
 from examples.ride.simulated import simulation
@@ -93,3 +98,34 @@ def test_faults_that_do_not_exist_are_refused(faults: list[Fault]) -> None:
     """Seeds in which nothing goes wrong prove less than they seem to."""
     with pytest.raises(ConfigurationError, match=r"there is no fault .*; there are: crash, "):
         simulate(simulation, seeds=[1], faults=faults)
+
+
+def test_each_reordering_that_is_counted_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message arrives behind one that was published after it: what only might happen proves nothing."""
+    overtaken = 0
+    take, put = Broker.take, Line.put
+    published: dict[str, int] = {}
+    arrived: dict[str, int] = {}
+
+    def taking(broker: Broker, out: Outgoing) -> bool:
+        published.setdefault(out.message.id, len(published))
+        return take(broker, out)
+
+    def putting(line: Line, records: Iterable[Record]) -> None:
+        nonlocal overtaken
+        records = list(records)
+        for record in records:
+            if record.handed == 0 and record.message is not None:
+                number = published.get(record.message.id, -1)
+                overtaken += number < arrived.get(line.name, -1)
+                arrived[line.name] = max(number, arrived.get(line.name, -1))
+        put(line, records)
+
+    monkeypatch.setattr(Broker, "take", taking)
+    monkeypatch.setattr(Line, "put", putting)
+    counted = 0
+    for outcome in play(simulation, range(1, 11), faults=["reorder"]):
+        counted += outcome.faults.get("reorder", 0)
+        arrived.clear()
+    assert counted > 5
+    assert overtaken >= counted
