@@ -147,7 +147,8 @@ async def test_a_signal_is_sent_with_its_data_and_bad_json_is_said(scene: Scene)
     run = await scene.ride("r-6", flow="refund")
     await scene.until_run(run, waiting="approve")
     async with scene.signed_in() as browser:
-        asked = await browser.get(f"/ui/runs/{run}/signal")
+        asked = await browser.get(f"/ui/runs/{run}/signal", headers={"X-Ask": "dialog"})
+        assert '<h2 id="ask-title">' in asked.text
         assert 'value="approve"' in asked.text
         story = f"/ui/stories/{run}"
         wrong = await submit(browser, f"/ui/runs/{run}/signal?back={story}", name="approve", data="{no")
