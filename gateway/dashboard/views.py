@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
@@ -16,16 +17,20 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from gateway.bodies import parse_json
 from gateway.dashboard.form import read_form
 from gateway.dashboard.session import COOKIE, Session, read_session, same_origin
 from gateway.dashboard.words import duration, status
 from gateway.platform import Platform
+from gateway.problems import Problem
 
 __all__ = ["Desk", "action", "back_to", "environment", "page", "redirect"]
 
 FLASH = "antiphon_flash"
 THEME = "antiphon_theme"
 _LONGEST_FLASH = 300  # characters; a cookie has room for 4 kB, and quoting makes it longer
+# Bytes, and levels: each line is indented by as many, so that a small nest may be a large page.
+_MOST_PRETTY, _DEEPEST_PRETTY = 100_000, 64
 _HERE = Path(__file__).parent
 
 Handler = Callable[[Request, "Desk", Session], Awaitable[Response]]
@@ -174,12 +179,14 @@ def _sign_in(request: Request) -> Response:
 
 
 def _pretty(value: Any) -> str:
-    """JSON to be read; a message's bytes that are none, or too deep a nest, as they are."""
-    try:
-        shown = json.loads(value) if isinstance(value, bytes) else value
-        text = json.dumps(shown, indent=2, ensure_ascii=False, default=str)
-    except (ValueError, RecursionError):
-        text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+    """JSON to be read; a message's bytes that are none, or too many or too deep for that, as they are."""
+    if isinstance(value, bytes):
+        text = value.decode("utf-8", "backslashreplace")
+        if len(value) <= _MOST_PRETTY:
+            with suppress(Problem):
+                text = json.dumps(parse_json(value, _DEEPEST_PRETTY), indent=2, ensure_ascii=False)
+    else:
+        text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
     return text.encode("utf-8", "backslashreplace").decode()  # half a surrogate pair can't be sent
 
 
