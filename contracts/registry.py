@@ -47,9 +47,13 @@ class _Form:
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    contract: Contract
     written: _Form
     read: _Form
+
+    @property
+    def contract(self) -> Contract:
+        """The contract as it was written."""
+        return self.written.contract
 
 
 class Registry:
@@ -182,7 +186,7 @@ class Registry:
             read = _forms(opened, as_read, known_to(as_read), strict=strict)
         for contract in fresh:
             _check_examples(written[contract.type])
-            compiled = _Compiled(contract, written[contract.type], read[contract.type])
+            compiled = _Compiled(written[contract.type], read[contract.type])
             self._compiled[contract.type] = compiled
 
 
