@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -125,7 +126,7 @@ async def do_group(request: Request, desk: Desk, session: Session) -> Response:
     found = [letter for letter in await _of_group(desk, session, key) if letter.dead_at <= until]
     if not reason:
         question = _question(verb, key, found)
-        asked = Ask(question.title, question.touches, question.submit, question.fields, True, "Say why.")
+        asked = replace(question, error="Say why.")
         return show(request, desk, session, asked, "/ui/dead-letters", code=422)
     count = await letters.discard(
         who.workspace, *(letter.id for letter in found), actor=who.actor, reason=reason
