@@ -15,7 +15,7 @@ __all__ = ["Check", "Upcast", "Upcasters"]
 
 Upcast = Callable[[Any], Any]
 Check = Callable[[str, Any], None]
-"""Raises UnknownContract, or ContractViolation for data that is not of the type: ``Registry.validate``."""
+"""Raises UnknownContract, or ContractViolation for what can't be read so: ``Registry.validate_read``."""
 
 
 @dataclass(slots=True)

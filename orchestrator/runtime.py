@@ -44,8 +44,7 @@ def queues_of(catalog: Catalog, partitions: int) -> list[Queue]:
 class Orchestrator:
     """One process of the calling half. Any number of them share the partitions.
 
-    ``check(type, data)`` raises ContractError for what may not be sent, ``read`` for what can't be read;
-    without it ``check`` is asked for both.
+    ``check(type, data)`` raises ContractError for what may not be sent, ``read`` for what can't be read.
     ``open_own`` opens a second database for the lease keeper's thread; None keeps leases on the event
     loop (SQLite). Times are in seconds.
     """
@@ -58,7 +57,7 @@ class Orchestrator:
         database: Database,
         live: Live,
         check: Callable[[str, Any], None],
-        read: Callable[[str, Any], None] | None = None,
+        read: Callable[[str, Any], None],
         upcasters: Upcasters | None = None,
         incarnation: str,
         name: str = "orchestrator",
@@ -97,7 +96,7 @@ class Orchestrator:
             journal=Journal(database),
             proofs=Proofs(database),
             catalog=self.catalog,
-            rules=Rules(check=check, read=read or check, flow=self.catalog.find, rng=rng),
+            rules=Rules(check=check, read=read, flow=self.catalog.find, rng=rng),
             executor=self._executor,
             announcer=self._announcer,
             clock=self._clock,
@@ -110,7 +109,7 @@ class Orchestrator:
             self.catalog,
             bus=bus,
             database=database,
-            check=read or check,
+            check=read,
             partitions=partitions,
             clock=self._clock,
             default_workspace=default_workspace,

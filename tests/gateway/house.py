@@ -148,7 +148,9 @@ class House:
 
     async def orchestrate(self) -> None:
         """Start an orchestrator, too."""
-        orchestrator = Orchestrator(FLOWS, incarnation="orchestrator-1", **self._rooms())
+        orchestrator = Orchestrator(
+            FLOWS, incarnation="orchestrator-1", read=self.registry.validate_read, **self._rooms()
+        )
         await orchestrator.start()
         self._closers.append(lambda: orchestrator.stop(grace=1.0))
 

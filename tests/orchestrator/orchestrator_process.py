@@ -63,6 +63,7 @@ async def main(name: str, amqp: str, database_url: str, redis: str, lease: float
         database=database,
         live=live,
         check=make_registry().validate,
+        read=make_registry().validate_read,
         incarnation=f"{name}-{os.getpid()}",
         name=name,
         partitions=PARTITIONS_MADE,

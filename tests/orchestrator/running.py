@@ -84,6 +84,7 @@ class House:
             "database": self.database,
             "live": self.live,
             "check": self.registry.validate,
+            "read": self.registry.validate_read,
             "incarnation": secrets.token_hex(8),
             "partitions": PARTITIONS_MADE,
             "lease": 3.0,

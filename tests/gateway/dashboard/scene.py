@@ -100,7 +100,9 @@ class Scene:
         )
         await runtime.start()
         self._closers.append(lambda: runtime.stop(drain=0.5))
-        orchestrator = Orchestrator(flows, incarnation="orchestrator-1", **rooms)
+        orchestrator = Orchestrator(
+            flows, incarnation="orchestrator-1", read=self.registry.validate_read, **rooms
+        )
         await orchestrator.start()
         self._closers.append(lambda: orchestrator.stop(grace=1.0))
 
