@@ -18,7 +18,7 @@ from store.live.teller import Teller
 __all__ = ["Announcer", "answers_feed"]
 
 _BETWEEN_ANSWERS = 0.01  # seconds
-_BETWEEN_FACTS = 0.02  # nobody sees a page change sooner
+_BETWEEN_FACTS, _PATIENCE = 0.02, 0.1  # nobody sees a page change sooner
 # What a reader of the feed needs of a fact's data; the rest is in the history.
 _SHOWN = frozenset(
     ("attempt", "error", "retry_at", "event_id", "event_type", "outcome", "status", "child", "due")
@@ -35,7 +35,7 @@ class Announcer:
 
     def __init__(self, live: Live) -> None:
         self._answers = Teller(live, gather=_BETWEEN_ANSWERS)
-        self._facts = Teller(live, gather=_BETWEEN_FACTS)
+        self._facts = Teller(live, gather=_BETWEEN_FACTS, patience=_PATIENCE)
 
     async def stop(self) -> None:
         """Return when all is told, or the live store is away."""

@@ -10,7 +10,7 @@ from store.live.teller import Teller
 
 __all__ = ["Feed"]
 
-_BETWEEN = 0.02  # seconds: nobody sees a page change sooner
+_BETWEEN, _PATIENCE = 0.02, 0.1  # seconds: nobody sees a page change sooner
 _MOST_WAITING = 10_000
 
 
@@ -18,7 +18,7 @@ class Feed:
     """Appends entries to ``ws/<workspace>``, in the background; see ``store.live.teller``."""
 
     def __init__(self, live: Live) -> None:
-        self._teller = Teller(live, gather=_BETWEEN, most=_MOST_WAITING)
+        self._teller = Teller(live, gather=_BETWEEN, patience=_PATIENCE, most=_MOST_WAITING)
 
     def tell(self, workspace: str, entry: dict[str, Any]) -> None:
         """Hand over one entry; returns at once."""

@@ -21,6 +21,7 @@ from store.live.port import Live
 __all__ = ["Teller"]
 
 _MANY = 3  # entries of one append; with so many more are likely to come soon
+_ENOUGH = 50  # entries that are worth an append, for which its own price is small
 
 log = structlog.get_logger(__name__)
 
@@ -29,17 +30,20 @@ class Teller:
     """Appends what it is told, oldest first; beyond ``most`` entries the oldest are dropped.
 
     ``gather`` is how many seconds there are between the beginnings of two appends while much is told: one
-    costs about the same for one entry as for fifty. After an append of one or two it is less, and an entry
-    that comes after a quiet moment is told at once.
+    costs about the same for one entry as for fifty. Where fifty don't come in that time it is longer, up to
+    ``patience`` seconds. After an append of one or two it is less, and an entry that comes after a quiet
+    moment is told at once.
     """
 
-    def __init__(self, live: Live, *, gather: float = 0.0, most: int = 50_000) -> None:
+    def __init__(self, live: Live, *, gather: float = 0.0, patience: float = 0.0, most: int = 50_000) -> None:
         self._live = live
         self._gather = gather
+        self._patience = max(gather, patience)
         self._waiting: deque[tuple[str, SupportsBytes]] = deque(maxlen=most)
         self._task: asyncio.Task[None] | None = None
         self._away = False
-        self._next = 0.0  # when the next append may begin, by the event loop's clock
+        self._began = 0.0  # when the last append began, by the event loop's clock
+        self._next = 0.0  # when the next one may
 
     def tell(self, feed: str, entry: Mapping[str, Any]) -> None:
         """Hand over one entry; returns at once."""
@@ -61,13 +65,20 @@ class Teller:
         while self._waiting:
             if (pause := self._next - clock()) > 0:
                 await asyncio.sleep(pause)
-            self._next = clock() + self._gather * min(1.0, len(self._waiting) / _MANY)
+            began, self._began = self._began, clock()
+            self._next = self._began + self._pause(len(self._waiting), self._began - began)
             feeds: dict[str, list[SupportsBytes]] = {}
             while self._waiting:
                 feed, entry = self._waiting.popleft()
                 feeds.setdefault(feed, []).append(entry)
             for feed, entries in feeds.items():
                 await self._append(feed, entries)
+
+    def _pause(self, entries: int, seconds: float) -> float:
+        """Seconds until the append after one of so many ``entries``, which came in so many ``seconds``."""
+        if entries < _MANY:
+            return self._gather * entries / _MANY
+        return min(self._patience, max(self._gather, seconds * _ENOUGH / entries))
 
     async def _append(self, feed: str, entries: list[SupportsBytes]) -> None:
         try:

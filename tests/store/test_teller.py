@@ -90,6 +90,25 @@ async def test_little_is_told_sooner_than_much() -> None:
     assert await until_the_next(50) == pytest.approx(0.3, abs=0.001)
 
 
+@in_virtual_time
+async def test_what_is_told_steadily_gathers_until_an_append_is_worth_it() -> None:
+    """Some fifty entries are one append, whether they take a while or come all the time, within bounds."""
+
+    async def last_sizes(per_second: int) -> list[int]:
+        live = Counting()
+        teller = Teller(live, gather=0.02, patience=0.1)
+        for _ in range(2 * per_second):
+            teller.tell("f", {})
+            await asyncio.sleep(1 / per_second)
+        await teller.flush()
+        return live.sizes[-6:-1]
+
+    assert await last_sizes(10) == [1] * 5
+    assert await last_sizes(200) == pytest.approx([20] * 5, abs=1)
+    assert await last_sizes(1_000) == pytest.approx([50] * 5, abs=1)
+    assert await last_sizes(10_000) == pytest.approx([200] * 5, abs=2)
+
+
 async def test_entries_are_dropped_while_the_store_is_away_and_that_is_logged_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
