@@ -10,13 +10,14 @@ import argparse
 import contextlib
 import os
 import platform
+import random
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,16 @@ class Bench:
             if several:
                 print(f"round {number} of {self.options.rounds}", file=sys.stderr, flush=True)
             yield number
+
+    def in_turns(self, sides: Sequence[Callable[[], object]]) -> None:
+        """Run these in each round, each time in another order.
+
+        What one leaves to the servers to do (files to write back, logs to begin anew) is the next one's loss.
+        """
+        for number in self.rounds():
+            for side in random.Random(number).sample(sides, len(sides)):
+                side()
+        self.rows.sort(key=lambda row: str(row["side"]))
 
     def wanted(self, side: str) -> bool:
         """Whether ``--only`` lets this side run."""

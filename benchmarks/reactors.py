@@ -10,7 +10,9 @@ publishes a message to its handler, in one process, at a steady pace.
 
 from __future__ import annotations
 
-from pathlib import Path
+import itertools
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from antiphon.devservices import DevServices
 from benchmarks import peers
@@ -19,6 +21,8 @@ from benchmarks.harness import Bench, arguments
 PACE = 500  # messages a second
 MODES = ("unsigned", "hmac", "ed25519")
 HOW = {"": "", " idempotent": "idempotent"}  # what the handler says of itself
+PEERS = ("aio_pika", "faststream", "taskiq", "celery", "dramatiq")
+PACED = ("aio_pika", "faststream")
 
 
 def main() -> None:
@@ -27,37 +31,36 @@ def main() -> None:
     with DevServices() as services:
         bench = Bench("reactors", options, services)
         services.prepare()
-        where = {"AMQP_URL": services.rabbit.url}
-        python = peers.python()
-        where["REDIS_URL"] = services.redis.url
-        for _ in bench.rounds():
-            for mode in MODES:
-                for name, how in HOW.items():
-                    side = f"antiphon {mode}{name}"
-                    bench.side(side, "antiphon_reactor", mode, count, 0, how, **fresh(services, mode))
-            for name in ("aio_pika", "faststream", "taskiq", "celery", "dramatiq"):
-                if isinstance(python, str):
-                    bench.missing(name, python)
-                else:
-                    bench.side(name, f"{name}_consumer", count, python=python, **where)
-            steady(bench, count // 4, python, where)
-        bench.report(peers.versions("aio-pika", "faststream", "taskiq", "celery", "dramatiq"))
+        bench.in_turns([*ours(bench, count), *theirs(bench, count)])
+        bench.report(peers.versions(*(name.replace("_", "-") for name in PEERS)))
 
 
-def steady(bench: Bench, count: int, python: Path | str, where: dict[str, str]) -> None:
-    """From publishing to handling, at a pace that everybody can keep."""
-    for mode in MODES:
-        for name, how in HOW.items():
-            side = f"antiphon {mode}{name} at {PACE}/s"
-            bench.side(side, "antiphon_reactor", mode, count, PACE, how, **fresh(bench.services, mode))
-    for name in ("aio_pika", "faststream"):
-        if not isinstance(python, str):
-            bench.side(f"{name} at {PACE}/s", f"{name}_consumer", count, PACE, python=python, **where)
+def ours(bench: Bench, count: int) -> Iterator[Callable[[], object]]:
+    """Antiphon, in all that it can be told."""
+    for mode, (name, how) in itertools.product(MODES, HOW.items()):
+        side = f"antiphon {mode}{name}"
+        yield partial(antiphon, bench, side, mode, count, 0, how)
+        yield partial(antiphon, bench, f"{side} at {PACE}/s", mode, count // 4, PACE, how)
 
 
-def fresh(services: DevServices, mode: str) -> dict[str, str]:
-    """A database that nothing was in, and keys of the one kind."""
-    return {**services.settings(), "ANTIPHON_HOME": f".antiphon/bench/home-{mode}"}
+def antiphon(bench: Bench, side: str, mode: str, *options: object) -> None:
+    """Run one: in a database that nothing was in, and with keys of the one kind."""
+    home = {"ANTIPHON_HOME": f".antiphon/bench/home-{mode}"}
+    bench.side(side, "antiphon_reactor", mode, *options, **bench.services.settings(), **home)
+
+
+def theirs(bench: Bench, count: int) -> Iterator[Callable[[], object]]:
+    """The peers; at a pace those that Antiphon is to be as quick as."""
+    python = peers.python()
+    where = {"AMQP_URL": bench.services.rabbit.url, "REDIS_URL": bench.services.redis.url}
+    for name in PEERS:
+        if isinstance(python, str):
+            bench.missing(name, python)
+            continue
+        start = partial(bench.side, python=python, **where)
+        yield partial(start, name, f"{name}_consumer", count)
+        if name in PACED:
+            yield partial(start, f"{name} at {PACE}/s", f"{name}_consumer", count // 4, PACE)
 
 
 if __name__ == "__main__":
