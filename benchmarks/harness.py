@@ -77,7 +77,7 @@ class Bench:
         What one leaves to the servers to do (files to write back, logs to begin anew) is the next one's loss.
         """
         for number in self.rounds():
-            for side in random.Random(number).sample(sides, len(sides)):
+            for side in random.Random(f"round {number}").sample(sides, len(sides)):
                 side()
         self.rows.sort(key=lambda row: str(row["side"]))
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import time
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import psutil
 import pytest
 
-from benchmarks.harness import SideFailed, medians, run_side
+from antiphon.devservices import DevServices
+from benchmarks.harness import Bench, SideFailed, medians, run_side
 
 SIDE = """
 import json, subprocess, sys, time
@@ -50,3 +54,20 @@ def test_rounds_come_to_medians() -> None:
         {"side": "a", "per_s": 11.0, "count": 2, "per_s_low": 10.0, "per_s_high": 30.0},
         {"side": "b", "per_s": 5.0, "count": 1},
     ]
+
+
+def test_sides_in_turns_run_in_every_round_and_not_always_behind_the_same_one() -> None:
+    """Four rounds of six, the first of which does not count; the rows stand by their names."""
+    options = argparse.Namespace(rounds=3, only="")
+    bench = Bench("turns", options, cast(DevServices, None))
+    ran: list[str] = []
+
+    def side(name: str) -> None:
+        ran.append(name)
+        bench.rows.append({"side": name})
+
+    bench.in_turns([partial(side, name) for name in "fedcba"])
+    rounds = ["".join(ran[at : at + 6]) for at in range(0, len(ran), 6)]
+    assert [sorted(each) for each in rounds] == [list("abcdef")] * 4
+    assert len(set(rounds)) == 4
+    assert "".join(row["side"] for row in bench.rows) == "aaabbbcccdddeeefff"
