@@ -87,7 +87,8 @@ def _users(app: App, partitions: int, may: Mapping[str, list[str]]) -> Iterable[
     # To show how queues stand it must have some right on each (RabbitMQ 4.2.6): writing to a queue is binding
     # it, which takes reading an exchange too, and it reads none.
     yield user("gateway", events, [EVENTS, PARTITIONS, *everywhere], reaches=everywhere)
-    yield user("orchestrator", emitted, [EVENTS, COMMANDS, PARTITIONS], consumes=calling)
+    # It delays, too: what is of a version of the app that it is not goes to the end of its queue for a while.
+    yield user("orchestrator", emitted, [EVENTS, COMMANDS, PARTITIONS], consumes=calling, delays=True)
     yield user("reactors", events - emitted, [EVENTS], consumes=reacting, delays=True)
     yield user("operator", [], [], reaches=everywhere)
     known = {"gateway", "orchestrator", "reactors", "operator"}

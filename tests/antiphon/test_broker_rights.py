@@ -75,6 +75,14 @@ async def test_a_role_publishes_what_is_its_own(house: Provisioned) -> None:
         await bus.close()
 
 
+async def test_the_orchestrator_puts_off_what_it_can_not_take_yet(house: Provisioned) -> None:
+    """In a rolling deploy it has not every version's code, and its partition must not wait for that."""
+    orchestrator = await started(house.bus("orchestrator"))
+    await orchestrator.publish(Outgoing(message("later"), "partition.0", delay=0.1))
+    assert await ids(await orchestrator.subscribe("partition.0", prefetch=9), 1) == ["later"]
+    await orchestrator.close()
+
+
 async def test_nobody_publishes_another_s_type(house: Provisioned) -> None:
     """A service has no events, a reactor not those of flows, a producer not those of others."""
     for role, type in [("reactors", "shop.sold.v1"), ("orchestrator", "far.away.v1")]:
