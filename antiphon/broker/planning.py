@@ -89,7 +89,9 @@ def _users(app: App, partitions: int, may: Mapping[str, list[str]]) -> Iterable[
     yield user("gateway", events, [EVENTS, PARTITIONS, *everywhere], reaches=everywhere)
     # It delays, too: what is of a version of the app that it is not goes to the end of its queue for a while.
     yield user("orchestrator", emitted, [EVENTS, COMMANDS, PARTITIONS], consumes=calling, delays=True)
-    yield user("reactors", events - emitted, [EVENTS], consumes=reacting, delays=True)
+    # ctx.emit holds a reactor to what it declares; one that declares nothing may say all that no flow says.
+    said = {type for r in app.reactors for type in (events - emitted if r.emits is None else r.emits)}
+    yield user("reactors", said, [EVENTS], consumes=reacting, delays=True)
     yield user("operator", [], [], reaches=everywhere)
     known = {"gateway", "orchestrator", "reactors", "operator"}
     for service in app.services:
@@ -141,7 +143,7 @@ def _emitted(app: App) -> set[str]:
 def _events(app: App) -> set[str]:
     """Every contract that may be an event's: what is a command, its reply or a flow's input is none."""
     used = _emitted(app) | set(app.catalog.awaited())
-    used |= {type for reactor in app.reactors for type in reactor.types}
+    used |= {type for reactor in app.reactors for type in (*reactor.types, *(reactor.emits or ()))}
     other = {flow.input_type for flow in app.flows}
     for service in app.services:
         for handler in service.handlers.values():

@@ -35,6 +35,22 @@ def test_each_role_publishes_its_own_types_only() -> None:
     assert said("payments") == said("operator") == []
 
 
+def test_reactors_may_emit_what_they_declare(tmp_path: Path) -> None:
+    """Also a type that a flow emits; and no other once each of them says what it emits."""
+    app = small_app(tmp_path, "shop")
+
+    def said(*emits: tuple[str, ...] | None) -> list[str]:
+        app.reactors = tuple(
+            replace(reactor, emits=each) for reactor, each in zip(app.reactors, emits, strict=True)
+        )
+        plan = plan_of(app, vhost="/", partitions=1)
+        return matches(plan.user("reactors").permission.topics_written, *app.registry.types())
+
+    assert said(None, None) == ["far.away.v1", "shop.seen.v1"]
+    assert said(("shop.sold.v1",), None) == ["far.away.v1", "shop.seen.v1", "shop.sold.v1"]
+    assert said(("shop.sold.v1",), ()) == ["shop.sold.v1"]
+
+
 def test_names_are_matched_exactly() -> None:
     """Neither a dot nor an end stands for anything else, so a longer or a similar name is no way in."""
     plan = plan_of(ride, vhost="/", partitions=2)
