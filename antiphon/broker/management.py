@@ -22,8 +22,12 @@ class Management:
     """
 
     def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # of a host in brackets, or of a port that is no number
+            usable = False
+        if not usable:
             raise ConfigurationError("the management API's URL is like http://user:password@host:15672")
         self.host = parts.hostname
         netloc = parts.netloc.rpartition("@")[2]
@@ -33,8 +37,17 @@ class Management:
 
     def definitions(self) -> dict[str, list[dict[str, Any]]]:
         """Everything that the broker has. Raises ConfigurationError, BusUnavailable."""
-        found: dict[str, list[dict[str, Any]]] = self._call("GET").json()
-        return found
+        try:
+            found = self._call("GET").json()
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise ConfigurationError(
+                f"what answers at {self._base} is not RabbitMQ's management API: its definitions are no JSON "
+                "object; is the URL right?"
+            )
+        definitions: dict[str, list[dict[str, Any]]] = found
+        return definitions
 
     def bring(self, definitions: dict[str, list[dict[str, Any]]]) -> None:
         """Import definitions; what is there and not among them stays. Raises as ``definitions`` does."""
@@ -45,7 +58,7 @@ class Management:
         try:
             with httpx.Client(auth=self._auth, timeout=_TIMEOUT, verify=self._tls) as client:
                 answer = client.request(method, where, json=body)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise BusUnavailable(
                 f"RabbitMQ's management API at {self._base} does not answer: {error}; is the plugin "
                 "rabbitmq_management enabled, and is the URL right?"
@@ -55,7 +68,7 @@ class Management:
                 f"RabbitMQ's management API at {self._base} refuses the user {self._auth[0]!r}: "
                 "it must have the tag administrator"
             )
-        if answer.is_error:
+        if not answer.is_success:  # a redirection has brought nothing
             raise ConfigurationError(
                 f"RabbitMQ's management API answered {answer.status_code} to {method} {where}: "
                 f"{answer.text[:500]}"
