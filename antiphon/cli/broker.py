@@ -103,6 +103,9 @@ def provision(
     if printed:
         if folder is None:
             raise ConfigurationError("--print needs a folder for the logins: --to DIR")
+        if dry_run or as_json:
+            # With --dry-run it would set passwords that are written nowhere.
+            raise ConfigurationError("--print prints a shell command: not together with --dry-run or --json")
         found: dict[str, list[dict[str, Any]]] = {}
         management = None
     else:

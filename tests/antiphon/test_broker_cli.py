@@ -119,6 +119,10 @@ def test_the_printed_command_does_the_same(operator: Operator, rabbit: Rabbit, t
 def test_mistakes_are_told_in_a_line(operator: Operator, tmp_path: Path) -> None:
     """What is missing or wrong is said with what to do about it."""
     assert "needs a folder" in operator.provision("--print", code=2).stderr
+    for option in ("--dry-run", "--json"):
+        refused = operator.provision("--print", "--to", str(tmp_path / "l"), option, code=2)
+        assert "not together with" in refused.stderr
+        assert not refused.stdout, "a script would set passwords that nobody has"
     assert "is not like" in operator.provision("--may", "billing", code=2).stderr
     assert "no role nobody to rotate" in operator.provision("--rotate", "nobody", code=2).stderr
     wrong = operator.provision("--url", "http://guest:wrong@127.0.0.1:1/", code=1).stderr
