@@ -124,10 +124,13 @@ def _left_over(wanted: Definitions, found: Definitions, prefix: str) -> list[str
     users = {each["name"] for each in wanted["users"]}
     queues = {(each["vhost"], each["name"]) for each in wanted["queues"]}
     bindings = {_key("bindings", each) for each in wanted["bindings"]}
+    here = {each["name"] for each in wanted["vhosts"]}
+    elsewhere = {each["user"] for each in found.get("permissions", []) if each["vhost"] not in here}
     old = [
         _named("users", each)
         for each in found.get("users", [])
-        if each["name"].startswith(prefix) and each["name"] not in users
+        # Users are the whole broker's: another version of the app in another vhost may need this one.
+        if each["name"].startswith(prefix) and each["name"] not in users | elsewhere
     ]
     old += [
         _named("bindings", each)

@@ -118,9 +118,13 @@ def test_nothing_is_missing_from_what_was_brought(tmp_path: Path) -> None:
 def test_what_nobody_needs_is_named_and_left(tmp_path: Path) -> None:
     """A user of the app that is gone is told of; those of others are none of our business."""
     plan = plan_of(small_app(tmp_path, "shop"), vhost="v", partitions=1)
-    found = {"users": [{"name": "shop.gone", "tags": ""}, {"name": "guest", "tags": ""}]}
+    found: dict[str, Any] = {"users": [{"name": "shop.gone", "tags": ""}, {"name": "guest", "tags": ""}]}
     passwords = {user.name: "x" for user in plan.users}
     assert difference(plan.definitions(), found, passwords, "shop.").left_over == ("user shop.gone",)
+    found["permissions"] = [{"user": "shop.gone", "vhost": "v", "configure": "", "write": "", "read": ""}]
+    assert difference(plan.definitions(), found, passwords, "shop.").left_over == ("user shop.gone",)
+    found["permissions"][0]["vhost"] = "another"  # where another version of the app has it
+    assert difference(plan.definitions(), found, passwords, "shop.").left_over == ()
 
 
 def test_a_queue_of_another_kind_is_an_error(tmp_path: Path) -> None:
