@@ -15,7 +15,7 @@ from antiphon.broker import Login, Logins, Management, Plan, difference, plan_of
 from antiphon.broker.script import script
 from antiphon.cli.chosen import chosen_app
 from antiphon.rooms import PARTITIONS
-from antiphon.settings import Settings
+from antiphon.settings import Settings, without_password
 from antiphon.tls import tls_context
 from bus.addresses import addresses
 from contracts.errors import ConfigurationError
@@ -178,7 +178,7 @@ def _plan(settings: Settings, vhost: str | None, may: Sequence[str]) -> Plan:
         if not (name and found and type):
             raise ConfigurationError(f"--may {each!r} is not like --may billing=bill.paid.v1")
         allowed.setdefault(name, []).append(type)
-    if vhost is None:
+    if not vhost:  # there is no URL of one without a name
         path = urlsplit((addresses(settings.amqp_url or "") or ("",))[0]).path
         vhost = unquote(path[1:]) or "/"
     return plan_of(_loaded(settings), vhost=vhost, partitions=settings.partitions or PARTITIONS, may=allowed)
@@ -196,11 +196,29 @@ def _management(settings: Settings) -> Management:
 
 def _address(settings: Settings, amqp: str | None) -> str:
     if amqp or settings.amqp_url:
-        return amqp or settings.amqp_url or ""
+        return _usable(amqp or settings.amqp_url or "")
     if settings.management_url is not None:
         host = urlsplit(settings.management_url.get_secret_value()).hostname or "localhost"
         return f"amqp://{f'[{host}]' if ':' in host else host}:5672"
     raise ConfigurationError("what do the roles connect to? Give --amqp amqp://host:5672")
+
+
+def _usable(url: str) -> str:
+    """The same. Raises ConfigurationError: a login with it would be of no use, and nothing would tell."""
+    try:
+        nodes = [urlsplit(node) for node in addresses(url)]
+        usable = [
+            node.scheme in ("amqp", "amqps") and node.hostname and "," not in node.netloc and node.port != 0
+            for node in nodes
+        ]
+    except ValueError:  # of half an address in brackets, or of a port that is no number
+        usable = []
+    if not (usable and all(usable)):
+        raise ConfigurationError(
+            "what the roles connect to is like amqp://host:5672 or amqps://host:5671, each node of a cluster "
+            f"whole, with commas between; {without_password(url)!r} is not"
+        )
+    return url
 
 
 def _tell(document: Any) -> None:

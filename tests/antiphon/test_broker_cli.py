@@ -16,7 +16,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from click.testing import CliRunner, Result
 
+from antiphon.cli import main
 from antiphon.devservices import LocalRabbit, Postgres, Rabbit, Redis
 from antiphon.rooms import open_rooms
 from antiphon.settings import Settings
@@ -119,16 +121,37 @@ def test_the_printed_command_does_the_same(operator: Operator, rabbit: Rabbit, t
 def test_mistakes_are_told_in_a_line(operator: Operator, tmp_path: Path) -> None:
     """What is missing or wrong is said with what to do about it."""
     assert "needs a folder" in operator.provision("--print", code=2).stderr
-    for option in ("--dry-run", "--json"):
-        refused = operator.provision("--print", "--to", str(tmp_path / "l"), option, code=2)
-        assert "not together with" in refused.stderr
-        assert not refused.stdout, "a script would set passwords that nobody has"
     assert "is not like" in operator.provision("--may", "billing", code=2).stderr
     assert "no role nobody to rotate" in operator.provision("--rotate", "nobody", code=2).stderr
     wrong = operator.provision("--url", "http://guest:wrong@127.0.0.1:1/", code=1).stderr
     assert "does not answer" in wrong
     assert "guest:wrong" not in wrong, "a password is nobody's to read"
     assert "user ride.payments\n" in operator.run("plan", APP).stdout
+
+
+def test_the_printed_command_is_all_or_nothing(tmp_path: Path) -> None:
+    """--print alone: a script of a dry run would set passwords that nobody has, and none is JSON."""
+    to = tmp_path / "logins"
+    for option in ("--dry-run", "--json"):
+        done = _printing(to, option, "--amqp", "amqp://mq:5672")
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert "not together with" in done.stderr
+    assert not to.exists()
+
+
+@pytest.mark.parametrize(
+    "amqp", ["mq:5672", "amqp://", "amqp://mq:port", "http://mq:5672", "amqp://a,b:5672"]
+)
+def test_a_login_with_which_nobody_could_connect_is_not_written(tmp_path: Path, amqp: str) -> None:
+    """Nothing else would tell: the broker never hears of the address."""
+    done = _printing(tmp_path / "logins", "--amqp", amqp)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "is like amqp://host:5672" in done.stderr
+    assert not (tmp_path / "logins").exists()
+
+
+def _printing(to: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["broker", "provision", APP, "--print", "--to", str(to), *arguments])
 
 
 async def test_all_roles_in_one_process_have_no_login(tmp_path: Path) -> None:
