@@ -53,10 +53,17 @@ class Logins:
     folder: Path | None
     make: Callable[[], str] = _new_password
 
-    def known(self, users: Iterable[User]) -> dict[str, str]:
-        """The passwords that are kept here, by the user's name. Raises ConfigurationError."""
-        found = {user.name: self._read(user) for user in users}
+    def known(self, users: Iterable[User], vhost: str) -> dict[str, str]:
+        """The passwords that are kept here, by the user's name.
+
+        Raises ConfigurationError, also when one is kept for another vhost.
+        """
+        found = {user.name: self._read(user, vhost) for user in users}
         return {name: password for name, password in found.items() if password is not None}
+
+    def outdated(self, logins: Iterable[Login]) -> list[Login]:
+        """Those of which another address is kept here."""
+        return [each for each in logins if self.path(each.user).read_text() != each.lines()]
 
     def keep(self, logins: Iterable[Login]) -> list[Path]:
         """Write files, before the broker hears of a new password: afterwards it would be lost."""
@@ -65,7 +72,7 @@ class Logins:
             return written
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for login in logins:
-            path = self._path(login.user)
+            path = self.path(login.user)
             new = path.with_name(f".{path.name}.new")
             new.unlink(missing_ok=True)
             # Made with its mode, so that there is no moment in which others can open it.
@@ -77,20 +84,27 @@ class Logins:
             written.append(path)
         return written
 
-    def _path(self, user: User) -> Path:
+    def path(self, user: User) -> Path:
+        """Where the login is kept. Raises ConfigurationError when nothing is."""
         if self.folder is None:
             raise ConfigurationError("no folder for the logins: give one with --to")
         return self.folder / f"{user.role}.env"
 
-    def _read(self, user: User) -> str | None:
-        if self.folder is None or not self._path(user).exists():
+    def _read(self, user: User, vhost: str) -> str | None:
+        if self.folder is None or not self.path(user).exists():
             return None
-        for line in self._path(user).read_text().splitlines():
+        for line in self.path(user).read_text().splitlines():
             name, _, urls = line.partition("=")
             if name == _URL:
                 parts = urlsplit((addresses(urls) or ("",))[0])
+                kept_for = unquote(parts.path[1:])
+                if unquote(parts.username or "") == user.name and parts.password and kept_for != vhost:
+                    raise ConfigurationError(
+                        f"{self.path(user)} is the login of the vhost {kept_for!r}, not of {vhost!r}: "
+                        "name another folder"
+                    )
                 if unquote(parts.username or "") == user.name and parts.password:
                     return unquote(parts.password)
         raise ConfigurationError(
-            f"{self._path(user)} has no {_URL} of the user {user.name!r}: move it, or name another folder"
+            f"{self.path(user)} has no {_URL} of the user {user.name!r}: move it, or name another folder"
         )

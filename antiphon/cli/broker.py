@@ -111,12 +111,15 @@ def provision(
     else:
         management = _management(settings)
         found = management.definitions()
-    kept = logins.known(planned.users)
-    new = _new_logins(planned, logins, kept, found, rotate, _address(settings, amqp))
+    kept = logins.known(planned.users, planned.vhost)
+    address = _address(settings, amqp)
+    new = _new_logins(planned, logins, kept, found, rotate, address)
     passwords = kept | {login.user.name: login.password for login in new}
     differs = difference(planned.definitions(), found, passwords, f"{_loaded(settings).name}.")
+    moved = _moved_logins(planned, logins, kept, new, address) if amqp else []
+    changes = (*differs.changes, *(f"change the address in {logins.path(login.user)}" for login in moved))
     if not dry_run:
-        logins.keep(new)
+        logins.keep([*new, *moved])
     if management is None:
         click.echo(script(differs.definitions), nl=False)
         return
@@ -124,13 +127,13 @@ def provision(
     if as_json:
         _tell(
             {
-                "changes": differs.changes,
+                "changes": changes,
                 "left_over": differs.left_over,
                 "logins": {login.user.role: login.environment() for login in told},
             }
         )
     else:
-        _say(differs.changes, differs.left_over, told, dry_run)
+        _say(changes, differs.left_over, told, dry_run)
     if differs.changes and not dry_run:
         management.bring(differs.definitions)
 
@@ -153,6 +156,18 @@ def _new_logins(
         for user in planned.users
         if user.role in rotate or "all" in rotate or (user.name not in there and user.name not in kept)
     ]
+
+
+def _moved_logins(
+    planned: Plan, logins: Logins, kept: dict[str, str], new: Iterable[Login], address: str
+) -> list[Login]:
+    """Logins that keep their passwords and get another address, since it was named."""
+    made = {login.user.name for login in new}
+    return logins.outdated(
+        Login(user, kept[user.name], address, planned.vhost)
+        for user in planned.users
+        if user.name in kept and user.name not in made
+    )
 
 
 def _say(changes: Iterable[str], left_over: Iterable[str], told: Iterable[Login], dry_run: bool) -> None:

@@ -88,6 +88,8 @@ def test_again_changes_nothing_and_rotating_changes_one(operator: Operator, tmp_
     assert {path.stat().st_mode & 0o777 for path in to.iterdir()} == {0o600}
     assert operator.provision("--to", str(to)).stderr == "nothing to change\n"
     assert json.loads(operator.provision("--to", str(to), "--json").stdout)["changes"] == []
+    elsewhere = operator.provision("--to", str(to), "--amqp", "amqp://elsewhere:5672", "--dry-run").stderr
+    assert elsewhere.splitlines()[0] == f"would change the address in {to / 'gateway.env'}"
     rotated = json.loads(operator.provision("--to", str(to), "--rotate", "payments", "--json").stdout)
     assert rotated["changes"] == ["change user ride.payments"]
     after = {path.name: path.read_text() for path in to.iterdir()}
@@ -148,6 +150,24 @@ def test_a_login_with_which_nobody_could_connect_is_not_written(tmp_path: Path, 
     assert (done.exit_code, done.stdout) == (2, "")
     assert "is like amqp://host:5672" in done.stderr
     assert not (tmp_path / "logins").exists()
+
+
+def test_another_address_reaches_the_logins_that_are_kept(tmp_path: Path) -> None:
+    """With TLS, or with more nodes: each file says so from then on, with the password that it had."""
+    to = tmp_path / "logins"
+    first = _printing(to, "--vhost", "prod", "--amqp", "amqp://mq:5672").stdout
+    before = {path.name: path.read_text() for path in to.iterdir()}
+    nodes = "amqps://a:5671,amqps://b:5671"
+    assert _printing(to, "--vhost", "prod", "--amqp", nodes).stdout == first, "nothing is new to the broker"
+    for name, text in before.items():
+        password = text.partition("@")[0].rpartition(":")[2]
+        assert (to / name).read_text().count(f":{password}@") == 2
+        assert "amqps://" in (to / name).read_text()
+    after = {path.name: path.read_text() for path in to.iterdir()}
+    refused = _printing(to, "--vhost", "stage", "--amqp", "amqp://mq:5672")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "is the login of the vhost 'prod', not of 'stage': name another folder" in refused.stderr
+    assert {path.name: path.read_text() for path in to.iterdir()} == after
 
 
 def _printing(to: Path, *arguments: str) -> Result:

@@ -148,14 +148,14 @@ def test_logins_are_for_their_owner_only(tmp_path: Path) -> None:
         "ANTIPHON_AMQP_URL=amqps://shop.bank:s3cret-of_1@mq:5671/a%2Fb?cafile=x",
         "ANTIPHON_BROKER=provisioned",
     ]
-    assert logins.known(plan.users) == {"shop.bank": "s3cret-of_1"}
+    assert logins.known(plan.users, plan.vhost) == {"shop.bank": "s3cret-of_1"}
     logins.keep([replace(mine, broker="amqps://mq1:5671,amqps://mq2:5671")])
     nodes = [f"amqps://shop.bank:s3cret-of_1@{node}:5671/a%2Fb" for node in ("mq1", "mq2")]
     assert path.read_text().startswith(f"ANTIPHON_AMQP_URL={','.join(nodes)}\n")
-    assert logins.known(plan.users) == {"shop.bank": "s3cret-of_1"}
+    assert logins.known(plan.users, plan.vhost) == {"shop.bank": "s3cret-of_1"}
     path.write_text("ANTIPHON_AMQP_URL=amqp://somebody:x@mq/\n")
     with pytest.raises(ConfigurationError, match=r"bank.env has no ANTIPHON_AMQP_URL of the user"):
-        logins.known(plan.users)
+        logins.known(plan.users, plan.vhost)
 
 
 def test_a_password_is_hashed_the_same_each_time() -> None:
