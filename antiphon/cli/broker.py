@@ -118,6 +118,7 @@ def provision(
     differs = difference(planned.definitions(), found, passwords, f"{_loaded(settings).name}.")
     moved = _moved_logins(planned, logins, kept, new, address) if amqp else []
     changes = (*differs.changes, *(f"change the address in {logins.path(login.user)}" for login in moved))
+    without = [] if folder is None else [u.role for u in planned.users if u.name not in passwords]
     if not dry_run:
         logins.keep([*new, *moved])
     if management is None:
@@ -129,11 +130,18 @@ def provision(
             {
                 "changes": changes,
                 "left_over": differs.left_over,
+                "without_login": without,
                 "logins": {login.user.role: login.environment() for login in told},
             }
         )
     else:
         _say(changes, differs.left_over, told, dry_run)
+    if without:
+        click.echo(
+            f"no login of {', '.join(without)} in {folder}: made before, with passwords that are not here; "
+            f"{' '.join(f'--rotate {role}' for role in without)} gives new ones",
+            err=True,
+        )
     if differs.changes and not dry_run:
         management.bring(differs.definitions)
 

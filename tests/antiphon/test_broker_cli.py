@@ -90,6 +90,10 @@ def test_again_changes_nothing_and_rotating_changes_one(operator: Operator, tmp_
     assert json.loads(operator.provision("--to", str(to), "--json").stdout)["changes"] == []
     elsewhere = operator.provision("--to", str(to), "--amqp", "amqp://elsewhere:5672", "--dry-run").stderr
     assert elsewhere.splitlines()[0] == f"would change the address in {to / 'gateway.env'}"
+    other = operator.provision("--to", str(tmp_path / "other"), "--json")
+    assert "no login of gateway, orchestrator, reactors, operator, payments in" in other.stderr
+    assert "--rotate payments gives new ones" in other.stderr
+    assert json.loads(other.stdout)["without_login"][0] == "gateway"
     rotated = json.loads(operator.provision("--to", str(to), "--rotate", "payments", "--json").stdout)
     assert rotated["changes"] == ["change user ride.payments"]
     after = {path.name: path.read_text() for path in to.iterdir()}
