@@ -21,6 +21,7 @@ from bus.port import Bus
 from bus.rabbit import RabbitBus
 from contracts.errors import ConfigurationError
 from orchestrator.leases import count_partitions
+from store.connect import file_of
 from store.database import Database
 from store.live import open_live
 from store.live.port import Live
@@ -103,7 +104,7 @@ async def open_store(settings: Settings, *, migrate: bool = False) -> AsyncItera
 
     Raises ConfigurationError when it is not of this version, StoreUnavailable.
     """
-    file = _file_of(settings.database_url)
+    file = file_of(settings.database_url)
     if file is not None and migrate:
         file.parent.mkdir(parents=True, exist_ok=True)
     elif file is not None and not file.exists():
@@ -134,7 +135,7 @@ async def open_bus(
     settings: Settings, database: Database, *, over: Callable[[Bus], Bus]
 ) -> AsyncIterator[Bus]:
     """Open the bus, with what ``over`` puts over it. Raises ConfigurationError and BusUnavailable."""
-    bus = over(_bus(settings, database, _file_of(settings.database_url)))
+    bus = over(_bus(settings, database, file_of(settings.database_url)))
     await bus.start()
     try:
         yield bus
@@ -166,8 +167,3 @@ def _refuse_embedded(settings: Settings, role: str) -> None:
             f"'antiphon {role}' is one process of several, and the embedded bus is for one: "
             "set ANTIPHON_AMQP_URL, or run everything in one process with 'antiphon up'"
         )
-
-
-def _file_of(url: str) -> Path | None:
-    prefix = "sqlite:///"
-    return Path(url.removeprefix(prefix)) if url.startswith(prefix) and url != prefix else None

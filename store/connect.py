@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -10,7 +12,7 @@ from store.engine import Engine
 from store.postgres import STATEMENT_TIMEOUT, PostgresEngine
 from store.sqlite import SqliteEngine
 
-__all__ = ["open_engine"]
+__all__ = ["file_of", "open_engine", "url_of"]
 
 
 async def open_engine(
@@ -28,6 +30,18 @@ async def open_engine(
     if parsed.get_backend_name() == "sqlite":
         return await SqliteEngine.open(parsed, pool=pool)
     return await PostgresEngine.open(parsed, pool=pool, writers=writers, statement_timeout=statement_timeout)
+
+
+def file_of(url: str) -> Path | None:
+    """The file of an embedded store; None for one in memory, or on a server. Raises ConfigurationError."""
+    parsed = _parse(url)
+    embedded = parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:")
+    return Path(str(parsed.database)) if embedded else None
+
+
+def url_of(file: Path) -> str:
+    """The URL of an embedded store in this file, whatever its name has in it that URLs mean something by."""
+    return URL.create("sqlite", database=str(file)).render_as_string()
 
 
 def _parse(url: str) -> URL:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import click
 
 from antiphon.settings import Settings, without_password
 from antiphon.tls import database_url
+from store.connect import file_of
 from store.migrate import migrate as bring_up_to_date
 from store.migrate import migrated
 
@@ -22,8 +22,9 @@ def migrate(only_check: bool) -> None:
     settings = Settings.load()
     url = database_url(settings)
     shown = without_password(url)
-    if url.startswith("sqlite:///"):
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    file = file_of(url)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
     if only_check:
         current = asyncio.run(migrated(url))
         click.echo(f"{shown}: {'up to date' if current else 'not up to date; run antiphon migrate'}")

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from antiphon.settings.words import PREFIX, SCHEMES, in_words, shown, unknown_variables, variable
 from contracts.errors import ConfigurationError, InvalidFlow
 from orchestrator.durations import seconds
+from store.connect import url_of
 
 __all__ = ["Settings"]
 
@@ -245,7 +246,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _put_the_store_at_home(cls, value: str, info: ValidationInfo) -> str:
-        return value or f"sqlite:///{info.data.get('home', '.antiphon')}/antiphon.db"
+        return value or url_of(Path(info.data.get("home", ".antiphon")) / "antiphon.db")
 
     @field_validator("database_url", "amqp_url", "redis_url")
     @classmethod

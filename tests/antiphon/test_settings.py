@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from pydantic import SecretStr, ValidationError
 
 from antiphon.app import load_app
+from antiphon.cli import main
 from antiphon.settings import Settings, as_markdown, variable, without_password
 from contracts.errors import ConfigurationError
 
@@ -55,6 +57,18 @@ def test_the_store_is_in_the_home_folder_unless_it_is_named(monkeypatch: pytest.
     assert settings.database_url == "sqlite:////var/lib/antiphon/antiphon.db"
     assert settings.development_key_file == Path("/var/lib/antiphon/development.key")
     assert Settings.load(database_url="sqlite:///other.db").database_url == "sqlite:///other.db"
+
+
+@pytest.mark.parametrize("name", ["sp ace", "main%2Fx", "what?", "a#b", "ü"])
+def test_a_home_may_be_called_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Also what means something in a URL: the store is made there, and found there again."""
+    home = tmp_path / name
+    monkeypatch.setenv("ANTIPHON_HOME", str(home))
+    for arguments in (["migrate"], ["migrate", "--check"], ["partitions"]):
+        done = CliRunner().invoke(main, arguments)
+        assert done.exit_code == 0, done.output
+    assert [path.name for path in home.glob("*.db")] == ["antiphon.db"]
+    assert list(tmp_path.iterdir()) == [home]
 
 
 def test_variables_are_read_and_a_commands_option_wins(monkeypatch: pytest.MonkeyPatch) -> None:
