@@ -23,11 +23,12 @@ def migrate(only_check: bool) -> None:
     url = database_url(settings)
     shown = without_password(url)
     file = file_of(url)
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
     if only_check:
-        current = asyncio.run(migrated(url))
+        # A file that is not there must not be made by a look at it: other commands say where it is not.
+        current = (file is None or file.exists()) and asyncio.run(migrated(url))
         click.echo(f"{shown}: {'up to date' if current else 'not up to date; run antiphon migrate'}")
         raise SystemExit(0 if current else 1)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
     asyncio.run(bring_up_to_date(url))
     click.echo(f"{shown}: up to date")

@@ -59,6 +59,14 @@ def test_the_store_is_in_the_home_folder_unless_it_is_named(monkeypatch: pytest.
     assert Settings.load(database_url="sqlite:///other.db").database_url == "sqlite:///other.db"
 
 
+def test_a_look_makes_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``migrate --check`` where there is none says so, and leaves nothing that looks like one."""
+    monkeypatch.setenv("ANTIPHON_HOME", str(tmp_path / "home"))
+    looked = CliRunner().invoke(main, ["migrate", "--check"])
+    assert (looked.exit_code, "not up to date" in looked.stdout) == (1, True)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["sp ace", "main%2Fx", "what?", "a#b", "ü"])
 def test_a_home_may_be_called_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Also what means something in a URL: the store is made there, and found there again."""
