@@ -118,6 +118,19 @@ def test_what_must_last_is_on_a_volume(file: dict[str, Any], services: dict[str,
     assert services["redis"]["command"][1:3] == ["--appendonly", "yes"]
 
 
+def test_what_leaves_the_store_is_on_a_volume(
+    file: dict[str, Any], services: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is purged is in the archive alone: it outlives its container, whose user may write there."""
+    for name in ROLES:
+        for key, value in environment(services[name]).items():
+            monkeypatch.setenv(key, value)
+        folder = str(Settings.load().archive_folder)
+        volumes = dict(reversed(each.split(":")[:2]) for each in services[name]["volumes"])
+        assert volumes[folder] in file["volumes"]
+        assert f"--owner antiphon --mode 0700 {folder}" in (FOLDER / "Dockerfile").read_text()
+
+
 def test_a_process_may_drain_before_it_is_killed(services: dict[str, dict[str, Any]]) -> None:
     """The grace period is longer than what the settings give to draining."""
     drain = float(read_env("antiphon.env")["ANTIPHON_DRAIN_SECONDS"])
