@@ -65,7 +65,7 @@ def difference(
                     f"{_form(existing)}, and must be {_form(each)}; delete it when it is empty"
                 )
             changes.append(f"{'make' if existing is None else 'change'} {_named(kind, each)}")
-            definitions.setdefault(kind, []).append(_complete(kind, each, passwords))
+            definitions.setdefault(kind, []).append(_complete(kind, each, existing, passwords))
     return Difference(tuple(changes), definitions, tuple(_left_over(wanted, found, prefix)))
 
 
@@ -75,9 +75,13 @@ def password_hash(password: str) -> str:
     return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
 
-def _complete(kind: str, each: dict[str, Any], passwords: Mapping[str, str]) -> dict[str, Any]:
+def _complete(
+    kind: str, each: dict[str, Any], existing: Mapping[str, Any] | None, passwords: Mapping[str, str]
+) -> dict[str, Any]:
     if kind != "users":
         return each
+    if existing is not None and each["name"] not in passwords:
+        return {**existing, **each}
     hashed = password_hash(passwords[each["name"]])
     return {**each, "password_hash": hashed, "hashing_algorithm": "rabbit_password_hashing_sha256"}
 
@@ -91,6 +95,8 @@ def _same(
 ) -> bool:
     if kind == "users":
         password = passwords.get(wanted["name"])
+        if found.get("tags"):  # a list, or a text of older brokers; with one it reaches the management API
+            return False
         return password is None or _opens(password, found)
     return all(found.get(name) == value for name, value in wanted.items())
 

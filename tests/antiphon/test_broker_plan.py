@@ -115,6 +115,20 @@ def test_nothing_is_missing_from_what_was_brought(tmp_path: Path) -> None:
     assert len(changes) == 2
 
 
+@pytest.mark.parametrize("tags", [["administrator"], "management"])
+def test_a_tag_is_taken_from_a_role(tmp_path: Path, tags: object) -> None:
+    """With one its login would reach the management API; it keeps its password, known here or not."""
+    plan = plan_of(small_app(tmp_path, "shop"), vhost="v", partitions=1)
+    passwords = {user.name: f"secret of {user.name}" for user in plan.users}
+    brought = difference(plan.definitions(), {}, passwords, "shop.").definitions
+    tagged = {**brought["users"][0], "tags": tags}
+    found = {**brought, "users": [tagged, *brought["users"][1:]]}
+    for known in (passwords, {}):
+        differs = difference(plan.definitions(), found, known, "shop.")
+        assert differs.changes == ("change user shop.gateway",)
+        assert differs.definitions == {"users": [brought["users"][0]]}
+
+
 def test_what_nobody_needs_is_named_and_left(tmp_path: Path) -> None:
     """A user of the app that is gone is told of; those of others are none of our business."""
     plan = plan_of(small_app(tmp_path, "shop"), vhost="v", partitions=1)
