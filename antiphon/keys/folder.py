@@ -85,6 +85,7 @@ class KeyFolder:
         self._monotonic = monotonic
         self._looked = monotonic()
         self._seen = self._state()
+        self._told: tuple[object, ...] | None = None  # the state that was logged as one that can't be read
         self._ring = read_keyring(folder)
         self._signing: SigningKey | None = None
         self._signing = self._choose()
@@ -112,12 +113,15 @@ class KeyFolder:
         state = self._state()
         try:
             if state != self._seen:
-                self._seen = state
                 self._ring = read_keyring(self.folder)
+                self._seen = state  # only now: what can't be read may be the same file, let be read later
                 log.info("keyring_read", folder=str(self.folder), keys=len(self._ring))
             self._signing = self._choose()
+            self._told = None
         except ConfigurationError as error:
-            log.error("keyring_not_read", error=str(error), kept=len(self._ring))
+            if state != self._told:
+                log.error("keyring_not_read", error=str(error), kept=len(self._ring))
+            self._told = state
 
     def _state(self) -> tuple[object, ...]:
         """What changes when the keyring does, or the private file that is elsewhere."""

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 from click.testing import CliRunner
+from structlog.testing import capture_logs
 
 from antiphon.cli import main
 from antiphon.keys import ROLES, KeyFolder, KeyMaker, role_of
@@ -156,6 +157,30 @@ def test_a_keyring_that_breaks_leaves_the_last_good_one(tmp_path: Path) -> None:
     assert folder.signing_key() is not None
     with pytest.raises(ConfigurationError, match=r"keyring\.json"):
         KeyFolder(tmp_path, "payments")
+
+
+def test_a_keyring_is_read_once_it_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the file itself is the same: its owner was wrong, or the disk it is on did not answer."""
+    ticks = Clock()
+    maker = KeyMaker(tmp_path)
+    maker.new("payments", ROLES["service"]("payments"))
+    folder = KeyFolder(tmp_path, "payments", monotonic=ticks)
+    maker.revoke("payments/1")
+
+    def refused(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched, capture_logs() as logs:
+        patched.setattr(Path, "read_bytes", refused)
+        for _ in range(3):
+            ticks.now += 2
+            assert folder.signing_key() is not None
+    assert [line["event"] for line in logs] == ["keyring_not_read"], "once for each change"
+    ticks.now += 2
+    revoked = folder.keyring().get("payments/1")
+    assert revoked is not None
+    assert revoked.revoked_at is not None
+    assert folder.signing_key() is None
 
 
 def test_an_unknown_key_is_looked_for_at_once(tmp_path: Path) -> None:
