@@ -113,6 +113,8 @@ class KeyFolder:
         state = self._state()
         try:
             if state != self._seen:
+                if state[0] is None and self._seen[0] is not None:
+                    raise ConfigurationError(f"{self.folder / KEYRING} is gone")
                 self._ring = read_keyring(self.folder)
                 self._seen = state  # only now: what can't be read may be the same file, let be read later
                 log.info("keyring_read", folder=str(self.folder), keys=len(self._ring))

@@ -159,6 +159,23 @@ def test_a_keyring_that_breaks_leaves_the_last_good_one(tmp_path: Path) -> None:
         KeyFolder(tmp_path, "payments")
 
 
+def test_a_keyring_that_is_gone_leaves_the_last_one(tmp_path: Path) -> None:
+    """While a volume is away, what comes in is not quarantined as of keys that nobody knows."""
+    ticks = Clock()
+    maker = KeyMaker(tmp_path)
+    maker.new("payments", ROLES["service"]("payments"))
+    folder = KeyFolder(tmp_path, "payments", monotonic=ticks)
+    kept = (tmp_path / KEYRING).read_bytes()
+    (tmp_path / KEYRING).unlink()
+    ticks.now += 2
+    assert folder.keyring().get("payments/1") is not None
+    assert folder.signing_key() is not None
+    (tmp_path / KEYRING).write_bytes(kept)
+    maker.new("post", ROLES["service"]("post"))
+    ticks.now += 2
+    assert folder.keyring().get("post/1") is not None
+
+
 def test_a_keyring_is_read_once_it_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the file itself is the same: its owner was wrong, or the disk it is on did not answer."""
     ticks = Clock()
