@@ -84,6 +84,7 @@ class KeyFolder:
         self._clock = clock
         self._monotonic = monotonic
         self._looked = monotonic()
+        self._ring = Keyring()
         self._seen = self._state()
         self._told: tuple[object, ...] | None = None  # the state that was logged as one that can't be read
         self._ring = read_keyring(folder)
@@ -126,9 +127,13 @@ class KeyFolder:
             self._told = state
 
     def _state(self) -> tuple[object, ...]:
-        """What changes when the keyring does, or the private file that is elsewhere."""
+        """What changes when the keyring does, a shared secret, or the private file that is elsewhere.
+
+        A secret may come after the keyring that names it, where a folder is copied.
+        """
         found: list[object] = []
-        for path in (self.folder / KEYRING, self._private):
+        shared = [self.folder / private_name(key.kid) for key in self._ring if key.algorithm == "hmac-sha256"]
+        for path in (self.folder / KEYRING, self._private, *shared):
             try:
                 stat = path.stat() if path is not None else None
             except OSError:

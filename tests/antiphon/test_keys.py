@@ -159,6 +159,22 @@ def test_a_keyring_that_breaks_leaves_the_last_good_one(tmp_path: Path) -> None:
         KeyFolder(tmp_path, "payments")
 
 
+def test_a_shared_secret_may_come_after_its_keyring(tmp_path: Path) -> None:
+    """Where a folder is copied in the order of its names: it verifies once it is there."""
+    ticks = Clock()
+    home, copied = tmp_path / "home", tmp_path / "copied"
+    copied.mkdir()
+    KeyMaker(home).new("payments", ROLES["service"]("payments"), hmac=True)
+    folder = KeyFolder(copied, "gateway", monotonic=ticks)
+    for name, known in ((KEYRING, "absent"), (private_name("payments/1"), "valid")):
+        (copied / name).write_bytes((home / name).read_bytes())
+        for _ in range(2):
+            ticks.now += 2
+            key = folder.keyring().get("payments/1")
+        assert key is not None
+        assert key.standing(key.not_before + 1) == known
+
+
 def test_a_keyring_that_is_gone_leaves_the_last_one(tmp_path: Path) -> None:
     """While a volume is away, what comes in is not quarantined as of keys that nobody knows."""
     ticks = Clock()
