@@ -47,7 +47,9 @@ def url_of(file: Path) -> str:
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+        if not 0 < (parsed.port or 1) < 2**16:
+            raise ValueError("no port")
+    except (ArgumentError, ValueError) as error:
         raise ConfigurationError(
             "the database URL can't be read; write sqlite:///path.db or postgresql://user:password@host/name"
         ) from error

@@ -6,12 +6,11 @@ import ipaddress
 import os
 from pathlib import Path
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from antiphon.settings.words import PREFIX, SCHEMES, in_words, shown, unknown_variables, variable
+from antiphon.settings.words import PREFIX, in_words, shown, unknown_variables, variable, wrong_address
 from contracts.errors import ConfigurationError, InvalidFlow
 from orchestrator.durations import seconds
 from store.connect import url_of
@@ -251,9 +250,8 @@ class Settings(BaseSettings):
     @field_validator("database_url", "amqp_url", "redis_url")
     @classmethod
     def _check_scheme(cls, value: str | None, info: ValidationInfo) -> str | None:
-        known = SCHEMES[info.field_name or ""]
-        if value is not None and urlsplit(value).scheme not in known:
-            raise ValueError(f"starts with none of {', '.join(f'{scheme}://' for scheme in known)}")
+        if value is not None and (wrong := wrong_address(info.field_name or "", value)):
+            raise ValueError(wrong)
         return value
 
     @field_validator("tls_ca", "tls_cert", "tls_key")

@@ -7,18 +7,21 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
 
+from bus.addresses import addresses
+
 __all__ = [
     "PREFIX",
-    "SCHEMES",
     "TEST_PREFIX",
     "in_words",
     "shown",
     "unknown_variables",
     "variable",
     "without_password",
+    "wrong_address",
 ]
 
 PREFIX = "ANTIPHON_"
@@ -34,6 +37,25 @@ SCHEMES: dict[str, tuple[str, ...]] = {
 def variable(field: str) -> str:
     """The environment variable of a field."""
     return f"{PREFIX}{field.upper()}"
+
+
+def wrong_address(field: str, url: str) -> str | None:
+    """What is wrong with an address that can be seen from here. Shows nothing of it: it holds a password."""
+    schemes = SCHEMES[field]
+    nodes = addresses(url) if field == "amqp_url" else (url,)
+    if not all(node.partition(":")[0].lower() in schemes for node in nodes):
+        return f"starts with none of {', '.join(f'{scheme}://' for scheme in schemes)}"
+    if field == "amqp_url" and not all(map(_has_a_port, nodes)):
+        return "has a port that is none; in a password, write %2F for / and so on"
+    return None
+
+
+def _has_a_port(url: str) -> bool:
+    """Whether its port is one, or left out."""
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 def without_password(url: str) -> str:

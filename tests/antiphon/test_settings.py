@@ -59,6 +59,16 @@ def test_the_store_is_in_the_home_folder_unless_it_is_named(monkeypatch: pytest.
     assert Settings.load(database_url="sqlite:///other.db").database_url == "sqlite:///other.db"
 
 
+@pytest.mark.parametrize("port", ["99999", "port"])
+def test_a_store_with_a_port_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, port: str) -> None:
+    """In a line, as all that is set up wrong."""
+    monkeypatch.setenv("ANTIPHON_DATABASE_URL", f"postgresql://u:s3cret@127.0.0.1:{port}/x")
+    done = CliRunner().invoke(main, ["migrate"])
+    assert done.exit_code == 2, done.exception
+    assert "the database URL can't be read" in done.stderr
+    assert "s3cret" not in done.output
+
+
 def test_a_look_makes_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``migrate --check`` where there is none says so, and leaves nothing that looks like one."""
     monkeypatch.setenv("ANTIPHON_HOME", str(tmp_path / "home"))
@@ -114,6 +124,9 @@ def test_variables_of_the_tests_are_left_alone(monkeypatch: pytest.MonkeyPatch) 
     ("name", "value", "says"),
     [
         ("ANTIPHON_PORT", "many", "ANTIPHON_PORT: Input should be a valid integer"),
+        ("ANTIPHON_AMQP_URL", "amqp://u:s3cret@mq:port/", "ANTIPHON_AMQP_URL: has a port that is none"),
+        ("ANTIPHON_AMQP_URL", "amqp://u:s3/cret@mq/", "ANTIPHON_AMQP_URL: has a port that is none"),
+        ("ANTIPHON_AMQP_URL", "amqp://a/v,amqp://b:99999/v", "ANTIPHON_AMQP_URL: has a port that is none"),
         ("ANTIPHON_PORT", "70000", "ANTIPHON_PORT: Input should be less than or equal to 65535"),
         (
             "ANTIPHON_DATABASE_URL",
