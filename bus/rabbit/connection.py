@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager, suppress
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
-from aiormq.exceptions import AMQPError, AuthenticationError, ProbableAuthenticationError
+from aiormq.exceptions import AMQPError, AuthenticationError, InvalidFrameError, ProbableAuthenticationError
 from yarl import URL
 
 from bus.addresses import addresses
@@ -95,6 +95,7 @@ class Link:
         self._changed = asyncio.Condition()
         self._keeper: asyncio.Task[None] | None = None
         self._started = False
+        self._trouble = ""  # with the last try to connect
 
     async def start(self) -> None:
         """Connect.
@@ -107,8 +108,8 @@ class Link:
                 connection = await self._connect()
         except TimeoutError as error:
             raise BusUnavailable(
-                f"RabbitMQ at {self._where} could not be reached within {self._connect_timeout} s; "
-                "is it running, and is ANTIPHON_AMQP_URL right?"
+                f"RabbitMQ at {self._where} could not be reached within {self._connect_timeout} s"
+                f"{self._trouble and f' ({self._trouble})'}; is it running, and is ANTIPHON_AMQP_URL right?"
             ) from error
         except _REFUSED as error:
             raise ConfigurationError(
@@ -227,7 +228,10 @@ class Link:
                     raise  # waiting makes no certificate right; later it may be about to be replaced
                 # Once: it is said again when the connection is back.
                 level = logging.WARNING if tried == 1 else logging.DEBUG
-                _log.log(level, "RabbitMQ at %s:%s does not answer yet: %s", url.host, url.port, error)
+                self._trouble = _trouble(error, url)
+                _log.log(
+                    level, "RabbitMQ at %s:%s does not answer yet: %s", url.host, url.port, self._trouble
+                )
             if tried % len(self._urls) == 0:
                 await asyncio.sleep(pause * (0.5 + self._rng()))
                 pause = min(2 * pause, self._longest_pause)
@@ -244,6 +248,14 @@ async def heard() -> AsyncIterator[None]:
         if task is None or task.cancelling():
             raise
         raise ConnectionError("RabbitMQ was not heard for too long") from error
+
+
+def _trouble(error: BaseException, url: URL) -> str:
+    """What was wrong with a try to connect. aiormq keeps back why the broker closes at once."""
+    if not isinstance(error, InvalidFrameError):
+        return str(error) or type(error).__name__
+    vhost = url.path[1:] or "/"
+    return f"it does not let this user into the vhost {vhost!r}: is it there, and has the user a right in it?"
 
 
 def _tls_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:

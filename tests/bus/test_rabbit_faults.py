@@ -261,6 +261,15 @@ async def test_a_wrong_password_is_said_at_once(vhost: str) -> None:
         await RabbitBus(vhost.replace("guest:guest@", "guest:wrong@")).start()
 
 
+async def test_a_vhost_that_is_not_there_is_named(vhost: str) -> None:
+    """The broker answers, so that nobody looks for it; it may be made a moment later, so that it is tried."""
+    bus = RabbitBus(f"{vhost}-not", connect_timeout=0.5)
+    with pytest.raises(
+        BusUnavailable, match=rf"not let this user into the vhost '{vhost.rpartition('/')[2]}-not'"
+    ):
+        await bus.start()
+
+
 async def test_a_return_after_its_publisher_gave_up_harms_nobody(bus: RabbitBus) -> None:
     """An outcome that comes too late for its publisher leaves the channel to the others."""
     await bus.declare(Queue("q"))
