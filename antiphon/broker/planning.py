@@ -82,7 +82,9 @@ def _users(app: App, partitions: int, may: Mapping[str, list[str]]) -> Iterable[
     everywhere = tuple(queue.name for queue in _all_queues(app, partitions))
 
     def user(role: str, topics: Iterable[str], exchanges: Iterable[str], **more: object) -> User:
-        return _user(app, role, [*topics, *may.get(role, ())], exchanges, **more)  # type: ignore[arg-type]
+        named = may.get(role, [])
+        writes = [*exchanges, *([EVENTS] if named else [])]
+        return _user(app, role, [*topics, *named], writes, **more)  # type: ignore[arg-type]
 
     # To show how queues stand it must have some right on each (RabbitMQ 4.2.6): writing to a queue is binding
     # it, which takes reading an exchange too, and it reads none.
@@ -99,12 +101,11 @@ def _users(app: App, partitions: int, may: Mapping[str, list[str]]) -> Iterable[
             raise ConfigurationError(
                 f"the service {service.name!r} is called like a role; give it another name"
             )
-        topics = [EVENTS] if service.name in may else []
-        yield user(service.name, [], [PARTITIONS, *topics], consumes=[service.queue()], delays=True)
+        yield user(service.name, [], [PARTITIONS], consumes=[service.queue()], delays=True)
     for producer in sorted(set(may) - known - {service.name for service in app.services}):
         if not _NAME.fullmatch(producer):
             raise ConfigurationError(f"{producer!r} is no name for a user: up to 60 of a-z, 0-9, _ and -")
-        yield user(producer, [], [EVENTS])
+        yield user(producer, [], [])
 
 
 def _user(

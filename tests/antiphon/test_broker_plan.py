@@ -97,6 +97,10 @@ def test_a_producer_outside_gets_a_user_of_its_own(tmp_path: Path) -> None:
     assert (billing.write, billing.read, billing.configure) == (r"^(?:antiphon\.events)$", "^$", "^$")
     assert billing.topics_written == r"^(?:far\.away\.v1)$"
     assert matches(plan.user("reactors").permission.topics_written, "shop.sold.v1") == ["shop.sold.v1"]
+    for role in ("gateway", "orchestrator", "reactors", "operator", "bank", "billing"):
+        may = plan_of(app, vhost="/", partitions=1, may={role: ["far.away.v1"]}).user(role).permission
+        assert matches(may.write, "antiphon.events"), f"{role} reaches the exchange of what it may say"
+        assert matches(may.topics_written, "far.away.v1")
     with pytest.raises(ConfigurationError, match="no such contract"):
         plan_of(app, vhost="/", partitions=1, may={"billing": ["far.awry.v1"]})
 
