@@ -23,6 +23,7 @@ from contracts.record import record
 
 __all__ = [
     "BINARY_PREFIX",
+    "READ_PREFIXES",
     "STRUCTURED",
     "Event",
     "derive_id",
@@ -33,7 +34,7 @@ __all__ = [
 
 BINARY_PREFIX = "cloudEvents:"
 STRUCTURED = "application/cloudevents+json"
-_READ_PREFIXES = (BINARY_PREFIX, "cloudEvents_", "ce-")
+READ_PREFIXES = (BINARY_PREFIX, "cloudEvents_", "ce-")
 _REQUIRED = ("id", "source", "type", "specversion")
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"  # RFC 4648 section 6, in lower case
 _PAIRS = [first + second for first in _BASE32 for second in _BASE32]
@@ -98,7 +99,7 @@ def read_attributes(headers: Mapping[str, object]) -> dict[str, str]:
 @lru_cache(maxsize=4096)
 def _attribute_of(header: str) -> str | None:
     """The attribute that a header holds, None for one of another kind: the same few in all messages."""
-    for prefix in _READ_PREFIXES:
+    for prefix in READ_PREFIXES:
         if header.startswith(prefix):
             return header[len(prefix) :].lower()
     return None

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
-from contracts.envelope import derive_id
+from contracts.envelope import READ_PREFIXES, derive_id
 from store.bulk import insert_rows
 from store.tables import quarantine
 
@@ -36,8 +36,10 @@ def quarantined(
 
     ``redelivered``: its queue had handed it out before; see ``hold``.
     """
+    # A message's id is of its source only, and two bodies are often alike (`{}`).
+    sender = (_storable(workspace), _source(headers))
     return {
-        "id": derive_id(queue, message_id, reason, hashlib.sha256(body).hexdigest()),
+        "id": derive_id(queue, *sender, message_id, reason, hashlib.sha256(body).hexdigest()),
         "workspace": _storable(workspace),
         "queue": queue,
         "reason": reason,
@@ -65,6 +67,12 @@ def hold(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         if ids:
             again = quarantine.update().where(quarantine.c.id.in_(ids), quarantine.c.status.not_in(stays))
             conn.execute(again.values(status="held", received_at=rows[-1]["received_at"]))
+
+
+def _source(headers: Mapping[str, object]) -> str:
+    """What a message says it is from; "" where its headers don't say (then its body may)."""
+    said = (headers.get(prefix + "source") for prefix in READ_PREFIXES)
+    return _storable(next((str(value) for value in said if value is not None), ""))
 
 
 def _shown(value: object) -> object:

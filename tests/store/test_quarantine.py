@@ -12,19 +12,19 @@ from store.quarantine import hold, quarantined
 from store.tables import quarantine
 
 
-def refused(id: str, *, at: float = 1.0, redelivered: bool = False) -> dict[str, Any]:
+def refused(id: str, *, at: float = 1.0, redelivered: bool = False, **more: Any) -> dict[str, Any]:
     """The row of a message."""
+    said: dict[str, Any] = {"workspace": "acme", "headers": {"n": 1, "text": "a\x00b"}, **more}
     return quarantined(
         queue="q",
         reason="malformed",
         detail="no JSON",
-        workspace="acme",
         message_id=id,
         content_type="application/json",
-        headers={"n": 1, "text": "a\x00b"},
         body=b"{",
         at=at,
         redelivered=redelivered,
+        **said,
     )
 
 
@@ -60,3 +60,15 @@ async def test_a_redelivered_message_that_is_not_known_is_held(database: Databas
     row = refused("one", redelivered=True)
     await database.write(lambda connection: hold(connection, [row]))
     assert await kept(database) == {"one": ("held", 1.0)}
+
+
+@pytest.mark.parametrize("other", [{"workspace": "other"}, {"headers": {"cloudEvents:source": "/other"}}])
+async def test_two_senders_that_number_alike_are_two_messages(
+    database: Database, other: dict[str, Any]
+) -> None:
+    """An id is of its source only, and a body often `{}`: neither hides the other's message."""
+    first = refused("1", headers={"cloudEvents:source": "/acme"})
+    second = refused("1", **{"headers": {"cloudEvents:source": "/acme"}, **other})
+    await database.write(lambda connection: hold(connection, [first, second]))
+    rows = await database.read(lambda connection: connection.execute(select(quarantine)).all())
+    assert len(rows) == 2
