@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, func, select, update
+from sqlalchemy.exc import IntegrityError
 
 from contracts.crash import reached
 from contracts.errors import ConfigurationError
@@ -105,8 +106,13 @@ async def ensure_key(
 
     One that was revoked stays so: configuring it again does not bring it back.
     """
-    if await database.read(lambda conn: _by_secret(conn, secret)) is None:
+    if await database.read(lambda conn: _by_secret(conn, secret)) is not None:
+        return
+    try:
         await create_key(database, workspace=workspace, role=role, name=name, clock=clock, secret=secret)
+    except IntegrityError:  # another gateway that starts now was faster
+        if await database.read(lambda conn: _by_secret(conn, secret)) is None:
+            raise
 
 
 def list_keys(conn: Connection, workspace: str) -> list[Key]:

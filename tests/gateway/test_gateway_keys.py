@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Connection, delete, select
 
 import gateway.auth as auth
+import gateway.keys
 from contracts.errors import ConfigurationError
 from gateway.app import create_gateway
 from gateway.auth import ABILITIES, ROLES, Keyring, Principal
@@ -264,6 +265,27 @@ async def test_a_configured_key_is_made_once_and_stays_revoked(house: House) -> 
             clock=house.platform.clock,
         )
         assert (await client.get("/runs")).status_code == 401
+
+
+async def test_gateways_that_start_together_make_a_configured_key_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has looked before the other had made it, and none may end because of it."""
+    looked = gateway.keys._by_secret
+    early = iter((None, None))
+    monkeypatch.setattr(gateway.keys, "_by_secret", lambda *given: next(early, looked(*given)))
+    for _ in range(2):
+        await ensure_key(
+            house.database,
+            "a-secret-that-was-configured",
+            workspace=WORKSPACE,
+            role="admin",
+            name="configured",
+            clock=house.platform.clock,
+        )
+    async with house.client(key="a-secret-that-was-configured") as client:
+        names = [key["name"] for key in (await client.get("/keys")).json()["items"]]
+    assert names.count("configured") == 1
 
 
 async def test_a_development_key_is_no_configured_key(house: House, tmp_path: Path) -> None:
