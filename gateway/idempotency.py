@@ -168,12 +168,14 @@ def _reserve(conn: Connection, workspace: str, key: str, asked: str, now: float)
         "status": None,
         "response": None,
     }
-    if insert_rows(conn, idempotency, [row], on_conflict="ignore", returning=("key",)):
-        return None
-    there = conn.execute(
-        select(idempotency).where(idempotency.c.workspace == workspace, idempotency.c.key == key)
-    ).one()
-    return dict(there._mapping)
+    mine = select(idempotency).where(idempotency.c.workspace == workspace, idempotency.c.key == key)
+    while True:
+        if insert_rows(conn, idempotency, [row], on_conflict="ignore", returning=("key",)):
+            return None
+        there = conn.execute(mine).one_or_none()
+        if there is not None:
+            return dict(there._mapping)
+        # Another gateway has given it back in between, as it refused its request: so it is free.
 
 
 def _replayed(row: dict[str, Any]) -> Response:

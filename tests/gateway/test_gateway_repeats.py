@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, delete, update
+from sqlalchemy import Connection, Row, Table, delete, update
 
 import gateway.app
+import gateway.idempotency
 from gateway.app import create_gateway
 from gateway.queries.runs import Run, get_runs
 from orchestrator.client import Client
@@ -218,3 +220,23 @@ async def test_a_request_that_is_refused_gives_its_key_back(working_house: House
         "not-retryable",
     ]
     assert taken.status_code == 202
+
+
+async def test_a_key_that_is_given_back_while_it_is_asked_for_is_taken(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL another gateway may give it back between our insert and our look at what was there."""
+    insert, given_back = gateway.idempotency.insert_rows, []
+
+    def raced(conn: Connection, table: Table, rows: list[dict[str, Any]], **how: Any) -> list[Row[Any]]:
+        if table is not idempotency or given_back:
+            return insert(conn, table, rows, **how)
+        given_back.append(True)
+        return []
+
+    monkeypatch.setattr(gateway.idempotency, "insert_rows", raced)
+    event = {"type": "order.paid.v1", "data": {"order_id": "o-1"}}
+    async with house.client("publisher") as client:
+        first = await client.post("/events", json=event, headers={"Idempotency-Key": "k-1"})
+        again = await client.post("/events", json=event, headers={"Idempotency-Key": "k-1"})
+    assert (first.status_code, again.headers["idempotency-replayed"]) == (202, "true")
