@@ -61,7 +61,9 @@ class RunFilter:
         if self.statuses:
             clauses.append(runs.c.status.in_(list(self.statuses)))
         if self.key is not None and self.key.endswith("*"):
-            clauses.append(runs.c.key.startswith(self.key[:-1], autoescape=True))
+            # Not LIKE, which takes `a` for `A` on SQLite, and not on PostgreSQL.
+            prefix = self.key[:-1]
+            clauses.append(func.substr(runs.c.key, 1, len(prefix)) == prefix)
         elif self.key is not None:
             clauses.append(runs.c.key == self.key)
         if self.correlation is not None:

@@ -71,6 +71,8 @@ async def test_runs_are_listed_counted_and_shown(database: Database) -> None:
     assert await database.read(ids(RunFilter(statuses=("stuck", "failed")))) == ["d", "c"]
     assert await database.read(ids(RunFilter(key="50%*"))) == ["c"]
     assert await database.read(ids(RunFilter(key="50x*"))) == []
+    assert await database.read(ids(RunFilter(key="50%_o*"))) == ["c"]
+    assert await database.read(ids(RunFilter(key="50%_O*"))) == []
     assert await database.read(ids(RunFilter(since=NOW + 5, until=NOW + 9))) == ["c"]
     assert await database.read(lambda conn: count_runs(conn, OURS, RunFilter(flow="ride"))) == 4
     first = await database.read(lambda conn: list_runs(conn, OURS, most=3))
