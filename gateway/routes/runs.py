@@ -230,7 +230,8 @@ async def _waited(request: Request, workspace: str, receipt: Receipt) -> tuple[R
         return await gateway_of(request).lookups.submit((workspace, receipt.run_id))
 
     headers = {"Location": f"/runs/{receipt.run_id}"}
-    wait = wait_preference(request.headers.get("prefer"), platform.longest_wait)
+    preferences = ", ".join(request.headers.getlist("prefer"))
+    wait = wait_preference(preferences, platform.longest_wait)
     run = await stored() if receipt.outcome == "exists" else None
     if wait is not None:
         headers["Preference-Applied"] = f"wait={wait:g}"

@@ -51,6 +51,14 @@ async def test_a_caller_that_waits_gets_the_result_itself(working_house: House) 
     assert (done.json()["status"], done.json()["result"]) == ("completed", {"total": 6})
 
 
+async def test_a_wait_is_found_behind_other_preferences(working_house: House) -> None:
+    """Several Prefer fields are as one (RFC 7240 §2): libraries and proxies add their own."""
+    headers = [("Prefer", "respond-async"), ("Prefer", "wait=15")]
+    async with working_house.client() as client:
+        done = await client.post("/flows/order/runs", json=PLACED, headers=headers)
+    assert (done.status_code, done.headers.get("preference-applied")) == (200, "wait=15")
+
+
 async def test_a_caller_that_waits_in_vain_gets_the_address(working_house: House) -> None:
     """When the result does not come in time, the answer is 202 as if nobody had waited."""
     async with working_house.client() as client:
