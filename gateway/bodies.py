@@ -56,6 +56,8 @@ async def read_object(
         errors.append({"pointer": "", "expected": "an object", "got": _short(document)})
         document = {}
     for name, value in document.items():
+        if len(errors) >= _MOST_ERRORS:
+            break
         wanted = allowed.get(name)
         place = pointer(name)
         if wanted is None:

@@ -17,6 +17,9 @@ __all__ = ["KINDS", "PROBLEM_JSON", "URN", "Kind", "Problem", "problem_response"
 PROBLEM_JSON = "application/problem+json"
 URN = "urn:antiphon:problem:"
 
+_MOST_ERRORS = 20
+_MOST_TEXT, _MOST_DETAIL = 300, 2_000  # characters
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -71,8 +74,8 @@ KINDS: Mapping[str, Kind] = {
 class Problem(Exception):
     """Raised when a request is answered with a problem. ``kind`` is one of KINDS.
 
-    ``errors`` lists each place that is wrong; ``more`` are extension members (RFC 9457 §3.2);
-    ``retry_after`` is in seconds and becomes the header.
+    ``errors`` lists the places that are wrong, 20 of them at the most; ``more`` are extension members
+    (RFC 9457 §3.2); ``retry_after`` is in seconds and becomes the header.
     """
 
     def __init__(
@@ -85,10 +88,14 @@ class Problem(Exception):
         retry_after: float | None = None,
         **more: Any,
     ) -> None:
-        super().__init__(detail)
         self.kind = kind
-        self.detail = detail
-        self.errors = list(errors)
+        # What is wrong may be named with all of a body, once for each place: the answer stays small.
+        self.detail = _cut(detail, _MOST_DETAIL)
+        super().__init__(self.detail)
+        self.errors = [
+            {name: _cut(said, _MOST_TEXT) if isinstance(said, str) else said for name, said in one.items()}
+            for one in errors[:_MOST_ERRORS]
+        ]
         self.headers = dict(headers or {})
         self.more = more
         if retry_after is not None:
@@ -113,6 +120,10 @@ class Problem(Exception):
         if self.errors:
             document["errors"] = self.errors
         return {**document, **self.more}
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def problem_response(problem: Problem, instance: str | None = None) -> Response:

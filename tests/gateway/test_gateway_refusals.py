@@ -293,3 +293,23 @@ async def test_a_bus_that_is_away_is_503_with_retry_after(house: House) -> None:
     for answer in answers:
         assert (answer.status_code, answer.json()["type"]) == (503, "urn:antiphon:problem:bus-unavailable")
         assert int(answer.headers["retry-after"]) >= 1
+
+
+@pytest.mark.parametrize("path", [START, "/events"])
+@pytest.mark.parametrize(
+    "members",
+    [
+        {f"m{n}": 1 for n in range(5_000)},
+        {"m" * 100_000: 1},
+        {"m" * 100_000: [2**64] * 20},
+        {"m" * 100_000: {"n" * 100_000: 2**64}},
+    ],
+)
+async def test_what_is_wrong_with_a_body_is_said_in_few_words(
+    house: House, path: str, members: dict[str, Any]
+) -> None:
+    """An answer that is many times its request would be what fills the memory and the line."""
+    async with house.client("admin") as client:
+        answer = await client.post(path, json={"type": "order.paid.v1", "data": {}, **members})
+    assert answer.status_code == 422
+    assert len(answer.content) < 20_000
