@@ -102,3 +102,18 @@ async def test_nobody_speaks_as_a_flow_or_a_reactor(house: House, source: str) -
         )
     assert answer.status_code == 403
     assert "another source" in answer.json()["detail"]
+
+
+async def test_a_message_nested_deeper_than_an_answer_can_be_is_shown_as_text(house: House) -> None:
+    """What the bus brings has no limit of ours, and the operator has to see it all the same."""
+    deep = b"[" * 300 + b"]" * 300
+    await house.bus.publish(Outgoing(Message("m-1", deep), "reactor.tell", DIRECT))
+    async with house.client("operator") as client:
+
+        async def look() -> list[dict[str, Any]]:
+            items: list[dict[str, Any]] = (await client.get("/quarantine")).json()["items"]
+            return items
+
+        (message,) = await until(look, "the quarantine")
+        shown = await client.get(message["links"]["self"])
+    assert (shown.status_code, shown.json()["message"].get("text")) == (200, deep.decode())
