@@ -8,6 +8,7 @@ settled; an ended child, until its parent has ended too; and a run from which on
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -180,7 +181,12 @@ def forget_requests(conn: Connection, before: float, most: int) -> int:
 
 
 def _line(kind: str, row: dict[str, Any], **more: Any) -> bytes:
-    return orjson.dumps({"kind": kind, kind: row, **more})
+    line = {"kind": kind, kind: row, **more}
+    try:
+        return orjson.dumps(line)
+    except orjson.JSONEncodeError:
+        # It writes 254 levels, and what is stored may have as many below those of the line itself.
+        return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _plain(row: Row[Any], without: Sequence[str] = ()) -> dict[str, Any]:

@@ -173,6 +173,17 @@ async def test_nothing_is_purged_that_can_t_be_archived(store: Database, tmp_pat
     assert await ids(store, "history", "run_id") == {"r1"}
 
 
+async def test_one_that_is_nested_as_deep_as_can_be_stored_holds_up_nothing(
+    store: Database, tmp_path: Path
+) -> None:
+    """Its line in the archive is some levels deeper than what was stored."""
+    nested = "[" * 253 + "]" * 253
+    await put(store, "runs", run("r1", result=nested), run("r2"))
+    swept = await retention_of(store, archive_in(tmp_path)).sweep(WEEK)
+    assert swept.purged == {"run": 2}
+    assert any(f'"result":{nested}' in path.read_text() for path in swept.files)
+
+
 async def test_a_run_with_much_history_goes_alone(store: Database, tmp_path: Path) -> None:
     """Batches are bounded by facts too, so that memory is."""
     await store.write(lambda conn: put_stories(conn, ["r1"]))
