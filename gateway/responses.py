@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+from dataclasses import asdict, is_dataclass
 from typing import Any
 
 import orjson
@@ -23,10 +25,16 @@ class Json(Response):
 
 def encode(content: Any) -> bytes:
     """JSON text; bytes become base64, as CloudEvents' ``data_base64`` does it."""
-    return orjson.dumps(content, default=_other)
+    try:
+        return orjson.dumps(content, default=_other)
+    except orjson.JSONEncodeError:
+        # It writes 254 levels, and what is stored may have as many below those of the answer itself.
+        return json.dumps(content, default=_other, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _other(value: object) -> str:
+def _other(value: object) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -11,7 +11,8 @@ from sqlalchemy import select
 
 from bus.port import DIRECT, Message, Outgoing
 from gateway.app import create_gateway
-from store.tables import audit
+from store.tables import audit, history, runs
+from tests.gateway import seeding
 from tests.gateway.house import House, away, until
 from tests.gateway.openapi_checks import problems_of
 
@@ -241,3 +242,14 @@ def samples(text: str) -> dict[str, float]:
             labels = ",".join(f'{name}="{value}"' for name, value in sorted(sample.labels.items()))
             found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
     return found
+
+
+async def test_what_is_nested_as_deep_as_can_be_stored_is_shown(house: House) -> None:
+    """An answer is some levels deeper than what it shows."""
+    nested = '{"n":' + "[" * 253 + "]" * 253 + "}"
+    await seeding.put(house.database, runs, seeding.run("r-1", result=nested))
+    await seeding.put(house.database, history, seeding.fact("r-1", 1) | {"data": nested})
+    async with house.client("viewer") as client:
+        for path in ("/runs/r-1", "/runs/r-1/history", "/stories/story-r-1"):
+            answer = await client.get(path)
+            assert (answer.status_code, nested in answer.text) == (200, True), path
