@@ -83,7 +83,7 @@ _BODY: dict[str, Any] = {
     summary="Publish an event",
     status_code=202,
     responses=answers(
-        {202: (EventAccepted, "The broker has it on disk")},
+        {202: (EventAccepted, "The broker has it on disk; what nobody listens to, the store")},
         ("malformed-json", "too-deep", "malformed-event", "workspace-mismatch", "too-large"),
         ("unsupported-media-type", "unknown-contract", "contract-violation", "invalid-parameter"),
         ("idempotency-reuse", "bus-unavailable"),
@@ -172,6 +172,8 @@ async def _record(platform: Platform, event: Event, routed: bool) -> None:
         await platform.database.write(lambda conn: insert_events(conn, [(event, routed)], at))
         reached("gateway.routes.events.record.after")
     except StoreError as error:
+        if not routed:  # the broker has given it back, so nothing has it
+            raise
         # The broker has it, so it is accepted; refusing now would make the client send it twice.
         log.warning("a published event could not be recorded", event_id=event.id, error=str(error))
     entry = {

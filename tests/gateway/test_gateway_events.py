@@ -8,9 +8,11 @@ import orjson
 import pytest
 from sqlalchemy import select
 
+import gateway.routes.events
 from bus.envelope import event_of
 from bus.port import EVENTS, Binding, Queue
 from contracts.envelope import Event
+from contracts.errors import StoreUnavailable
 from store.tables import events
 from tests.gateway.house import House, until
 
@@ -108,6 +110,22 @@ async def test_an_event_that_nobody_listens_to_is_accepted_and_says_so(house: Ho
         answer = await client.post("/events", json={"type": "order.shipped.v1", "data": DATA})
     (row,) = await house.database.read(lambda conn: conn.execute(select(events)).all())
     assert (answer.status_code, answer.json()["routed"], row.routed) == (202, False, 0)
+
+
+@pytest.mark.parametrize(("type", "status"), [("order.paid.v1", 202), ("order.placed.v1", 503)])
+async def test_an_event_that_nothing_keeps_is_not_accepted(
+    house: House, monkeypatch: pytest.MonkeyPatch, type: str, status: int
+) -> None:
+    """The broker has given back what nobody listens to, and then the record is all there is of it."""
+
+    def away(*_: Any) -> None:
+        raise StoreUnavailable("the database does not answer")
+
+    monkeypatch.setattr(gateway.routes.events, "insert_events", away)
+    data = {"order_id": "o-1"} | ({"amount": 1} if type == "order.placed.v1" else {})
+    async with house.client("publisher") as client:
+        answer = await client.post("/events", json={"type": type, "data": data})
+    assert (answer.status_code, "retry-after" in answer.headers) == (status, status == 503)
 
 
 async def test_an_idempotency_key_makes_a_repeat_the_same_event(house: House) -> None:
