@@ -1,8 +1,16 @@
-"""The Prefer header (RFC 7240)."""
+"""The Prefer header (RFC 7240): how long to wait, and for whom."""
 
 from __future__ import annotations
 
-__all__ = ["wait_preference"]
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+
+__all__ = ["unless_gone", "wait_preference"]
+
+T = TypeVar("T")
 
 
 def wait_preference(header: str | None, longest: float) -> float | None:
@@ -20,3 +28,22 @@ def wait_preference(header: str | None, longest: float) -> float | None:
             return min(float(seconds), longest)
         return None
     return None
+
+
+async def unless_gone(request: Request, waiting: Coroutine[Any, Any, T]) -> T:
+    """What ``waiting`` comes to. Raises ClientDisconnect once there is nobody to tell; the body has come."""
+    tasks = (asyncio.create_task(waiting, name="waits"), asyncio.create_task(_gone(request), name="gone"))
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not tasks[0].done():
+            raise ClientDisconnect
+        return tasks[0].result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -17,7 +17,7 @@ from gateway.docs import IDEMPOTENCY, PREFER, answers, json_body
 from gateway.gateway import gateway_of, platform_of
 from gateway.idempotency import begin, mark_accepted, was_accepted
 from gateway.platform import Platform
-from gateway.preferences import wait_preference
+from gateway.preferences import unless_gone, wait_preference
 from gateway.problems import Problem
 from gateway.queries.history import list_facts
 from gateway.queries.runs import STATUSES, Run, RunFilter, get_purged, get_run, list_runs
@@ -237,7 +237,7 @@ async def _waited(request: Request, workspace: str, receipt: Receipt) -> tuple[R
         headers["Preference-Applied"] = f"wait={wait:g}"
         # A run that was there may have ended long ago: nobody tells of that again.
         if run is None or run.ended_at is None:
-            ended = await platform.client.ended(receipt.run_id, wait)
+            ended = await unless_gone(request, platform.client.ended(receipt.run_id, wait))
             run = await stored() if ended or run is not None else None
     return run, headers
 

@@ -14,9 +14,10 @@ import gateway.admission
 from bus.port import Outgoing
 from contracts.errors import BusUnavailable
 from gateway.app import create_gateway
-from tests.gateway.house import House, until
+from tests.gateway.house import LIMIT, House, served, until
 
 ORDER = {"order_id": "o-1", "amount": 5}
+START = "/flows/order/runs"
 PAID = {"type": "order.paid.v1", "data": {"order_id": "o-1", "amount": 5}}
 
 
@@ -247,3 +248,25 @@ async def test_a_client_that_goes_away_is_no_error_of_ours(house: House) -> None
     scope |= {"root_path": "", "scheme": "http", "headers": headers, "client": None, "server": None}
     await house.app(scope, receive, send)
     assert sent[0]["status"] == 400
+
+
+async def test_whoever_leaves_while_they_wait_for_a_result_gives_back_their_place(house: House) -> None:
+    """A client that gives up after a second and asks again would hold thirty places, and close the door."""
+    app = create_gateway(replace(house.platform, start_wait=0.1))
+    registry = app.state.gateway.admission.registry
+    headers = {"Authorization": f"Bearer {house.keys['publisher']}", "Prefer": "wait=30"}
+    headers["Idempotency-Key"] = "k-1"
+
+    async def nobody_at_work() -> bool:
+        return registry.get_sample_value("antiphon_requests_waiting", {"lane": "write"}) == 0
+
+    async with served(app) as url:
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=LIMIT) as client:
+            with pytest.raises(httpx.ReadTimeout):
+                await client.post(START, json=ORDER, timeout=1.0)
+        async with asyncio.timeout(LIMIT / 4):
+            await until(nobody_at_work, "its place")
+        await house.orchestrate()
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=LIMIT) as client:
+            again = await client.post(START, json=ORDER)
+    assert (again.status_code, again.json()["result"]) == (200, {"total": 10})
