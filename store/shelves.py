@@ -64,7 +64,7 @@ class Runs:
             histories.setdefault(fact.run_id, []).append(_plain(fact, without=_OF_A_RUN))
         batch = Batch()
         for run in taken:
-            batch.keys.append((run.id, run.workspace, run.status, run.ended_at, run.created_at))
+            batch.keys.append((run.id, run.workspace, run.status, run.ended_at, run.created_at, run.seq))
             batch.lines.append(_line("run", _plain(run), history=histories.get(run.id, [])))
         return batch
 
@@ -94,15 +94,20 @@ def _at_work() -> ColumnElement[bool]:
 def drop_runs(conn: Connection, keys: Sequence[tuple[Any, ...]], at: float) -> None:
     """Take runs out, with all that is theirs alone; what is left is that they were there.
 
-    Keys are as in a batch of ``Runs``: id, workspace, status, when it ended, when it was created.
+    Keys are as in a batch of ``Runs``: id, workspace, status, when it ended, when it was created, and the
+    number of its newest fact. One that has another by now stays: it was made again while it was archived.
     """
+    numbers = [(id, seq) for id, *_, seq in keys]
+    same = select_rows(conn, tables.runs, numbers, by=("id", "seq"), columns=("id",), lock=True)
+    unchanged = {row.id for row in same}
+    keys = [key for key in keys if key[0] in unchanged]
     left = [
         {"run_id": id, "workspace": workspace, "status": status, "ended_at": ended_at, "purged_at": at}
-        for id, workspace, status, ended_at, _ in keys
+        for id, workspace, status, ended_at, *_ in keys
     ]
     insert_rows(conn, tables.purged, left, on_conflict="ignore")
     ids = [(id,) for id, *_ in keys]
-    delete_rows(conn, tables.history, [(created_at, id) for id, *_, created_at in keys], by=_OF_A_RUN)
+    delete_rows(conn, tables.history, [(created_at, id) for id, *_, created_at, _ in keys], by=_OF_A_RUN)
     for table in (tables.marks, tables.timers, tables.early_events):
         delete_rows(conn, table, ids, by=("run_id",))
     delete_rows(conn, tables.runs, ids)

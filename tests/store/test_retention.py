@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import itertools
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ import pytest
 from sqlalchemy import Connection
 
 from contracts.errors import ArchiveFailed
+from store import tables
 from store.archive import Archive
+from store.bulk import insert_rows, update_rows
 from store.database import Database
 from store.retention import KEYS_KEPT, Retention
 from store.shelves import SHELVES, Runs, Shelf
@@ -171,6 +174,26 @@ async def test_nothing_is_purged_that_can_t_be_archived(store: Database, tmp_pat
         await retention_of(store, archive_in(tmp_path / "archive")).sweep(WEEK)
     assert await ids(store, "runs") == {"r1"}
     assert await ids(store, "history", "run_id") == {"r1"}
+
+
+async def test_a_run_that_is_made_again_while_it_is_archived_stays(store: Database, tmp_path: Path) -> None:
+    """What was added is not in the archive, and the events of the one that goes on come by way of it."""
+
+    class Slow(Archive):
+        def keep(self, kind: str, lines: Iterable[bytes]) -> Path:
+            asyncio.run_coroutine_threadsafe(again(), loop).result()
+            return super().keep(kind, lines)
+
+    async def again() -> None:
+        made = {"state": '{"reruns":1}', "seq": 9, "id": "r1"}
+        await store.write(lambda conn: update_rows(conn, tables.runs, [made]) and None)
+        newer = run("r1-1", ended=None, correlation="story-r1", key="key-r1", linked_from="r1")
+        await store.write(lambda conn: insert_rows(conn, tables.runs, [newer], on_conflict="ignore") and None)
+
+    loop = asyncio.get_running_loop()
+    await put(store, "runs", run("r1"))
+    await retention_of(store, Slow(tmp_path, random_id=lambda: "x", clock=lambda: NOW)).sweep(WEEK)
+    assert await ids(store, "runs") == {"r1", "r1-1"}
 
 
 async def test_one_that_is_nested_as_deep_as_can_be_stored_holds_up_nothing(
