@@ -8,6 +8,7 @@ from gateway.admission import Admission, Admit
 from gateway.auth import Keyring
 from gateway.gateway import Gateway
 from gateway.handlers import install
+from gateway.head import Head
 from gateway.limits import BodyLimit, RateLimit
 from gateway.observe import Latency, Observe
 from gateway.openapi import describe
@@ -79,6 +80,7 @@ def create_gateway(platform: Platform) -> FastAPI:
     for part in (*rooms, health, metrics):
         app.include_router(part.router)
     install(app)
+    app.add_middleware(Head)
     app.add_middleware(BodyLimit, most=platform.max_body_bytes)
     app.add_middleware(Admit, admission=admission, most_body=platform.max_body_bytes)
     app.add_middleware(Observe, latency=latency)

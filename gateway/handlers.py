@@ -110,6 +110,8 @@ def _allowed(request: Request) -> str:
         if compile_path(template)[0].fullmatch(request.url.path)
         for method in operations
     }
+    if "GET" in methods:
+        methods.add("HEAD")  # see gateway.head
     return ", ".join(sorted(methods))
 
 

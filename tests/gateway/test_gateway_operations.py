@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import orjson
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import select
 
@@ -13,7 +15,7 @@ from bus.port import DIRECT, Message, Outgoing
 from gateway.app import create_gateway
 from store.tables import audit, history, runs
 from tests.gateway import seeding
-from tests.gateway.house import House, away, until
+from tests.gateway.house import LIMIT, House, away, served, until
 from tests.gateway.openapi_checks import problems_of
 
 PLACED = {"order_id": "o-1", "amount": 3}
@@ -253,3 +255,21 @@ async def test_what_is_nested_as_deep_as_can_be_stored_is_shown(house: House) ->
         for path in ("/runs/r-1", "/runs/r-1/history", "/stories/story-r-1"):
             answer = await client.get(path)
             assert (answer.status_code, nested in answer.text) == (200, True), path
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/runs", "/runs/nothing", "/events/stream", "/stories/s/stream"]
+)
+async def test_head_says_what_get_would_say(house: House, path: str) -> None:
+    """Whoever only looks whether it is there sends HEAD (RFC 9110 §9.1); that of a stream ends."""
+    async with served(house.app) as url:
+        headers = {"Authorization": f"Bearer {house.keys['viewer']}"}
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=LIMIT) as client:
+            head = await client.head(path)
+            async with client.stream("GET", path) as got:
+                pass
+            assert head.status_code == got.status_code
+            assert head.headers["content-type"] == got.headers["content-type"]
+            assert head.headers.get("content-length") == got.headers.get("content-length")
+            refused = await client.head("/runs/nothing/cancel")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")

@@ -191,7 +191,7 @@ async def test_a_wrong_method_is_told_all_right_ones(house: House) -> None:
     """Allow lists what the address takes, whichever route has it (RFC 9110)."""
     async with house.client() as client:
         answers = [await client.put("/keys"), await client.delete("/runs/r-1"), await client.get("/events")]
-    assert [answer.headers["allow"] for answer in answers] == ["GET, POST", "GET", "POST"]
+    assert [answer.headers["allow"] for answer in answers] == ["GET, HEAD, POST", "GET, HEAD", "POST"]
 
 
 async def test_a_violation_says_where_what_was_expected_and_what_came(house: House) -> None:
