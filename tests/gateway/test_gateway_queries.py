@@ -250,6 +250,12 @@ async def test_dead_letters_and_quarantine(database: Database) -> None:
 
     assert await ids(OURS, True) == ["q1", "q2"]
     assert await ids(OURS, False) == ["q1"]
+    for bodies, body in (
+        (False, b""),
+        (True, b"\xff"),
+    ):  # one may have megabytes, and a list hundreds of them
+        page = await database.read(lambda conn, how=bodies: list_quarantine(conn, OURS, bodies=how))
+        assert [bytes(one.body) for one in page.items] == [body]
     assert await database.read(lambda conn: get_quarantined(conn, OURS, "q3", unclaimed=True)) is None
     assert await database.read(lambda conn: held_in_quarantine(conn, (OURS, ""))) == 2
     assert await database.read(lambda conn: held_in_quarantine(conn, None)) == 3

@@ -39,7 +39,9 @@ async def groups(request: Request, desk: Desk, session: Session) -> Response:
     found, held = await desk.platform.database.read(
         lambda conn: (
             list_groups(conn, workspace, status=status, reactor=reactor, most=MOST_GROUPS),
-            list_quarantine(conn, workspace, unclaimed=workspace == desk.platform.workspace, most=20).items,
+            list_quarantine(
+                conn, workspace, unclaimed=workspace == desk.platform.workspace, most=20, bodies=True
+            ).items,
         )
     )
     template = "_dead_letters.html" if request.headers.get("hx-request") else "dead_letters.html"
