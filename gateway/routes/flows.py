@@ -81,7 +81,7 @@ async def show(
     """The newest version of a flow, or the one asked for: as data, and as the graph that runs."""
     platform = platform_of(request)
     versions = {one.version: one for one in platform.flows.get(flow, ())}
-    found = versions.get(version or max(versions, default=0))
+    found = versions.get(max(versions, default=0) if version is None else version)
     if found is None:
         known = ", ".join(map(str, sorted(versions))) or "none"
         raise Problem(
