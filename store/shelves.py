@@ -72,11 +72,19 @@ class Runs:
         runs, parent = tables.runs.c, tables.runs.alias("parent")
         waited_for = exists().where(parent.c.id == runs.parent, parent.c.ended_at.is_(None))
         # In the order of the index runs_partition_ended, which serves this.
-        return [runs.partition == self.partition, runs.ended_at < before, not_(waited_for), not_(_at_work())]
+        return [
+            runs.partition == self.partition,
+            runs.ended_at < before,
+            not_(waited_for),
+            not_(_at_work(before)),
+        ]
 
 
-def _at_work() -> ColumnElement[bool]:
-    """Whether what was made from an ended run goes on: the events of its key come by way of this one."""
+def _at_work(before: float) -> ColumnElement[bool]:
+    """Whether what was made from an ended run goes on: the events of its key come by way of this one.
+
+    Or may begin yet: where this one was changed since ``before``, its start may still be on its way.
+    """
     runs, again = tables.runs.c, tables.runs.alias("again").c
     made = exists().where(
         again.workspace == runs.workspace,
@@ -88,7 +96,7 @@ def _at_work() -> ColumnElement[bool]:
         again.ended_at.is_(None),
     )
     # A story may have thousands of runs, of which hardly any was made again: it is looked at for these alone.
-    return and_(runs.state.contains('"reruns":'), made)
+    return and_(runs.state.contains('"reruns":'), or_(runs.updated_at >= before, made))
 
 
 def drop_runs(conn: Connection, keys: Sequence[tuple[Any, ...]], at: float) -> None:

@@ -196,6 +196,20 @@ async def test_a_run_that_is_made_again_while_it_is_archived_stays(store: Databa
     assert await ids(store, "runs") == {"r1", "r1-1"}
 
 
+async def test_a_run_that_was_just_made_again_stays_while_the_new_one_is_on_its_way(
+    store: Database, tmp_path: Path
+) -> None:
+    """The start of the new one is a message, for a partition that may have no owner just then."""
+    await put(
+        store,
+        "runs",
+        run("r1", state='{"reruns":1}', updated_at=NOW - 1),
+        run("r2", state='{"reruns":1}', updated_at=NOW - 10 * DAY),
+    )
+    await retention_of(store, archive_in(tmp_path)).sweep(WEEK)
+    assert await ids(store, "runs") == {"r1"}
+
+
 async def test_one_that_is_nested_as_deep_as_can_be_stored_holds_up_nothing(
     store: Database, tmp_path: Path
 ) -> None:
