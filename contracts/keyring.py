@@ -210,7 +210,10 @@ class Keyring:
         """
         if not isinstance(document, dict) or document.get("version") != _FORM:
             raise ConfigurationError(f"{where}: this is no keyring of version {_FORM}")
-        keys = [_read_key(entry, secrets, where) for entry in document.get("keys") or ()]
+        entries = document.get("keys", [])
+        if not isinstance(entries, list):
+            raise ConfigurationError(f"{where}: 'keys' is no list of keys")
+        keys = [_read_key(entry, secrets, where) for entry in entries]
         if len({key.kid for key in keys}) != len(keys):
             raise ConfigurationError(f"{where}: two keys have the same kid; each has an id of its own")
         return cls(keys)

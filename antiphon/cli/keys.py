@@ -31,6 +31,9 @@ _dir = click.option(
 _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document, without secrets.")
 
 
+_LONGEST = 36_525 * 86_400.0  # seconds
+
+
 class _Length(click.ParamType[float]):
     """A length of time, in seconds."""
 
@@ -38,9 +41,12 @@ class _Length(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
-            return 0.0 if value == "0" else seconds(value)
+            length = 0.0 if value == "0" else seconds(value)
         except InvalidFlow as error:
             self.fail(str(error), param, ctx)
+        if length > _LONGEST:  # no calendar has its end
+            self.fail(f"{value!r} is more than a hundred years", param, ctx)
+        return length
 
 
 @click.group()

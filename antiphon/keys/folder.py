@@ -53,7 +53,8 @@ def read_keyring(folder: Path) -> Keyring:
     except (OSError, orjson.JSONDecodeError) as error:
         raise ConfigurationError(f"{path}: can't be read as JSON: {error}") from error
     secrets: dict[str, bytes] = {}
-    for entry in document.get("keys") or () if isinstance(document, dict) else ():
+    entries = document.get("keys") if isinstance(document, dict) else None
+    for entry in entries if isinstance(entries, list) else ():  # what is none is said below
         if isinstance(entry, dict) and entry.get("algorithm") == "hmac-sha256":
             private = folder / private_name(str(entry.get("kid")))
             if private.is_file():

@@ -131,6 +131,16 @@ def test_a_rotation_never_lengthens_a_key(tmp_path: Path) -> None:
     assert ends == [clock.now + 10, clock.now + 1000, None]
 
 
+def test_a_rotation_of_more_than_a_century_is_refused(tmp_path: Path) -> None:
+    """No calendar has its end; nothing is written."""
+    folder = ("--dir", str(tmp_path))
+    run("init", "examples.ride.app:app", *folder)
+    before = sorted(tmp_path.rglob("*"))
+    told = run("rotate", "gateway", "--overlap", "99999999999d", *folder, code=2)
+    assert "more than a hundred years" in told
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_revoked_key_signs_no_more(tmp_path: Path) -> None:
     """The process falls back to nothing, not to another key."""
     clock, ticks = Clock(), Clock()
@@ -190,6 +200,13 @@ def test_a_keyring_that_is_gone_leaves_the_last_one(tmp_path: Path) -> None:
     maker.new("post", ROLES["service"]("post"))
     ticks.now += 2
     assert folder.keyring().get("post/1") is not None
+
+
+@pytest.mark.parametrize("text", ['{"version": "1", "keys": 5}', '{"version": "1", "keys": {}}', "5", "[5"])
+def test_what_is_no_keyring_is_told_with_its_file(tmp_path: Path, text: str) -> None:
+    """Whatever is in it."""
+    (tmp_path / "keyring.json").write_text(text)
+    assert "keyring.json: " in run("list", "--dir", str(tmp_path), code=2)
 
 
 def test_a_keyring_is_read_once_it_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
