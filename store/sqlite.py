@@ -128,6 +128,9 @@ def _in_transaction(engine: SyncEngine, work: Callable[[Connection], T]) -> T:
                 transaction.commit()
                 reached("store.sqlite.commit.after")
             return result
+        except StopIteration as error:
+            # No future takes one (PEP 479): whoever waits for this transaction would wait for ever.
+            raise RuntimeError(f"a work raised StopIteration: {error}") from error
         except DBAPIError as error:
             if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR:
                 connection.invalidate()  # what it holds of the file may be wrong: open it afresh

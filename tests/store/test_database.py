@@ -62,6 +62,20 @@ async def test_a_bad_work_fails_alone(database: Database) -> None:
     assert await database.read(ids) == {str(n) for n in range(20)}
 
 
+async def test_a_work_that_raises_stop_iteration_fails_alone(database: Database) -> None:
+    """``next`` of nothing, in a work or a read, is an error as any other: no future can hold one."""
+    works = [database.write(lambda c, n=n: c.execute(mark(str(n))).rowcount) for n in range(3)]
+    async with asyncio.timeout(20):
+        *results, mine = await asyncio.gather(
+            *works, database.write(lambda _: next(iter(()))), return_exceptions=True
+        )
+        assert results == [1, 1, 1]
+        assert isinstance(mine, RuntimeError)
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await database.read(lambda _: next(iter(())))
+        assert await database.read(ids) == {"0", "1", "2"}
+
+
 async def test_a_group_gets_its_items_together_in_order(database: Database) -> None:
     """Items of concurrent submitters reach ``apply`` as one list, in order, and get their own results."""
     batches: list[list[int]] = []
