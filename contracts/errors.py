@@ -15,7 +15,8 @@ AntiphonError
 │   ├── NotPermitted        the broker's user may not do that; trying again can't help
 │   ├── PublishFailed       some messages of a batch were not confirmed
 │   └── BusUnavailable      no confirm in time: closed, blocked or gone
-│       └── PublishRefused  not of this message: a queue for it is full, or it is too large
+│       └── PublishRefused  not of this message: a queue for it is full
+│           └── TooLarge    it is larger than the broker takes; trying again can't help
 ├── StoreError
 │   ├── StoreUnavailable    the database did not answer; the commit's fate may be unknown
 │   ├── LiveUnavailable     the live store (Redis) did not answer; nothing that lasts is lost
@@ -74,6 +75,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "Terminal",
+    "TooLarge",
     "UnknownContract",
     "UnknownFlow",
     "Unroutable",
@@ -191,7 +193,11 @@ class BusUnavailable(BusError):
 
 
 class PublishRefused(BusUnavailable):
-    """Raised when the broker takes others and refuses this message: a queue is full, or it is too large."""
+    """Raised when the broker takes others and refuses this message: a queue is full, or see TooLarge."""
+
+
+class TooLarge(PublishRefused):
+    """Raised when a message is larger than the broker takes (``max_message_size``)."""
 
 
 class PublishFailed(BusError):

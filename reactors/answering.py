@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import structlog
@@ -11,7 +12,7 @@ from bus.port import Delivery, Message, Outgoing
 from bus.routing import LONGEST_NAME
 from contracts.crash import reached
 from contracts.envelope import Event, derive_id
-from contracts.errors import BusError, ContractError, PublishFailed, Unroutable
+from contracts.errors import BusError, ContractError, PublishFailed, TooLarge, Unroutable
 from reactors.attempt import attempt
 from reactors.claims import Claim, Claimed, Settled, Undone
 from reactors.desk import Desk, Means, number_in
@@ -136,20 +137,31 @@ class ServiceDesk(Desk):
     async def _answer(self, event: Event, reply: Reply, command: Message) -> None:
         """Send the reply; returns when it is confirmed, or nobody is there to take it."""
         out = reply.to(event, service=self._service.name, at=self.means.clock())
-        if not await patiently(lambda: self._send(out), BusError, what="reply", rng=self.means.rng):
+        send = partial(self._send, out)
+        try:
+            sent = await patiently(send, BusError, what="reply", rng=self.means.rng, unless=(TooLarge,))
+        except TooLarge as error:
+            # Never to be had by waiting. As where it is off its contract: the work is done all the same.
+            self.log.error("reply too large for the broker", type=event.type, error=str(error))
+            await self._answer(event, _too_large(len(out.message.body)), command)
+            return
+        if not sent:
             # Kept, not lost: the command is answered from the inbox when it is sent again.
             nobody = Refused("unanswerable", f"no queue takes replies to {out.routing_key!r}", event)
             await self.quarantine(command, nobody)
 
     async def _send(self, out: Outgoing) -> bool:
-        """False when it reached no queue. Raises BusError when it was not confirmed."""
+        """False when it reached no queue. Raises TooLarge, and BusError when it was not confirmed."""
         try:
             reached("reactors.answering.reply.before")
             await self.means.bus.publish(out)
             reached("reactors.answering.reply.after")
         except PublishFailed as failed:
-            if isinstance(failed.errors.get(0), Unroutable):
+            why = failed.errors.get(0)
+            if isinstance(why, Unroutable):
                 return False
+            if isinstance(why, TooLarge):
+                raise why from failed
             raise
         return True
 
@@ -164,6 +176,12 @@ def _unanswerable(event: Event) -> str | None:
     if len(event.extensions.get("attempt", "")) > _MOST_DIGITS:
         return f"attribute 'attempt' is no number of at most {_MOST_DIGITS} digits"
     return None
+
+
+def _too_large(size: int) -> Reply:
+    """What is answered instead of a reply of so many bytes."""
+    text = f"the reply has {size} bytes, more than the broker takes: return where the data is, not the data"
+    return Reply("failed", error={"code": "result_too_large", "message": text})
 
 
 def _attempt(event: Event) -> int:

@@ -23,6 +23,7 @@ from contracts.errors import (
     ConfigurationError,
     NotPermitted,
     PublishRefused,
+    TooLarge,
     Unroutable,
 )
 
@@ -183,7 +184,7 @@ class Publisher:
         if is_refused(outcome, self._exchange(out), out.routing_key):
             return NotPermitted(f"RabbitMQ refused message {out.message.id!r} to this user: {outcome}")
         if is_too_large(outcome, len(out.message.body)):
-            return PublishRefused(f"RabbitMQ takes no message as large as {out.message.id!r}: {outcome}")
+            return TooLarge(f"RabbitMQ takes no message as large as {out.message.id!r}: {outcome}")
         if isinstance(outcome, ChannelNotFoundEntity):
             self._topology.forget(out.routing_key)
         if isinstance(outcome, LOST):

@@ -10,7 +10,7 @@ import pytest
 from antiphon.devservices import Rabbit
 from bus.port import Message, Outgoing, Queue
 from bus.rabbit import RabbitBus
-from contracts.errors import PublishFailed, PublishRefused
+from contracts.errors import PublishFailed, PublishRefused, TooLarge
 from tests.bus.controlled import control
 from tests.bus.helpers import PATIENCE, drained, ids, to, until
 
@@ -66,7 +66,7 @@ async def test_what_is_too_large_for_the_broker_costs_the_others_nothing(rabbit:
             with pytest.raises(PublishFailed) as caught:
                 await bus.publish(*to("q", "a", "b"), large, *to("q", "c"))
             assert list(caught.value.errors) == [2]
-            assert isinstance(caught.value.errors[2], PublishRefused)
+            assert isinstance(caught.value.errors[2], TooLarge)
             assert "larger than" in str(caught.value.errors[2])
             seen = await drained(bus, "q")
             assert list(dict.fromkeys(seen)) == ["a", "b", "c"]
