@@ -172,6 +172,10 @@ class Publisher:
 
     def _error(self, outcome: Outcome, out: Outgoing) -> BusError:
         """What went wrong with a message that was not confirmed. Raises what nobody had thought of."""
+        if isinstance(outcome, Returned) and out.delay:
+            # Its tier's exchange has a queue bound to it since it was made, and by then there was the target.
+            self._topology.forget(out.routing_key)
+            return _Lost("the queue of its delay tier was deleted")
         if isinstance(outcome, Returned):
             return Unroutable(
                 f"message {out.message.id!r} reached no queue: nothing is bound to "

@@ -202,6 +202,17 @@ async def test_deleted_exchanges_and_delay_tiers_are_made_again(vhost: str, bus:
     assert await ids(subscription, 1) == ["d"]
 
 
+async def test_a_deleted_delay_queue_is_made_again(vhost: str, bus: RabbitBus) -> None:
+    """A delay tier whose queue was deleted takes no message for unroutable: it gets its queue back."""
+    await bus.declare(Queue("q"))
+    subscription = await bus.subscribe("q", prefetch=10)
+    await bus.publish(*to("q", "a", delay=0.05))
+    assert await ids(subscription, 1) == ["a"]
+    await _delete(vhost, "antiphon.delay.50ms")
+    await bus.publish(*to("q", "b", delay=0.05))
+    assert await ids(subscription, 1) == ["b"]
+
+
 async def test_blocked_is_a_state_and_publishing_fails_in_time(rabbit: Rabbit, bus: RabbitBus) -> None:
     """A broker short of memory blocks publishes: they fail in time, and consumers go on."""
     await bus.declare(Queue("q"))
