@@ -25,6 +25,8 @@ _INSERT = (
     f"INSERT INTO {messages.name} ({', '.join(_COLUMNS)}) "  # noqa: S608 - names of ours
     f"VALUES ({', '.join('?' * len(_COLUMNS))})"
 )
+# A move is tried until it was answered: what a commit has kept whose answer was lost is there already.
+_MOVE = f"{_INSERT} ON CONFLICT (seq) DO NOTHING"
 _DELETE = f"DELETE FROM {messages.name} WHERE seq = ?"  # noqa: S608
 _COUNT = f"UPDATE {messages.name} SET deliveries = ? WHERE seq = ?"  # noqa: S608
 
@@ -45,9 +47,10 @@ class _Page:
         return bool(self.rows or self.moves or self.deletes or self.counts or self.waiters)
 
     def write(self, connection: Connection) -> None:
-        inserts = self.rows + self.moves
-        if inserts:
-            connection.exec_driver_sql(_INSERT, inserts)
+        if self.rows:
+            connection.exec_driver_sql(_INSERT, self.rows)
+        if self.moves:
+            connection.exec_driver_sql(_MOVE, self.moves)
         if self.counts:
             connection.exec_driver_sql(_COUNT, [(handed, seq) for seq, handed in self.counts.items()])
         if self.deletes:

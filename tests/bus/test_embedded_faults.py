@@ -36,7 +36,11 @@ class Moody:
         self._fail()
         while self.mood == "hanging":
             await asyncio.sleep(0.01)
-        return await self._database.write(work)
+        result = await self._database.write(work)
+        if self.mood == "forgetful":
+            self.mood = "good"
+            raise OSError("the answer was lost")
+        return result
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         self._fail()
@@ -179,6 +183,25 @@ async def test_a_failing_database_fails_the_publish_and_forgets_no_ack(
         return await rows(database) == 0
 
     await until(empty)
+
+
+async def test_a_move_whose_answer_was_lost_happens_once(
+    database: Database, storage: Moody, bus: EmbeddedBus
+) -> None:
+    """What was committed all the same is written again without harm, and nothing behind it is held up."""
+    await bus.publish(*to("q", "a", "b"))
+    subscription = await bus.subscribe("q", prefetch=10)
+    a, _ = await gather(subscription, 2, ack=False)
+    await bus.ledger.settled()
+    storage.mood = "forgetful"
+    await subscription.reject([a])
+    dead = await bus.subscribe("q.dead", prefetch=10)
+    async with asyncio.timeout(10):
+        assert await ids(dead, 1) == ["a"]
+        await bus.publish(*to("q", "c"))
+        assert await ids(subscription, 1) == ["c"]
+        await bus.ledger.settled()
+    assert await rows(database) == 1
 
 
 async def test_a_hanging_database_fails_the_publish_in_time(storage: Moody, bus: EmbeddedBus) -> None:
