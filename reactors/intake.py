@@ -14,10 +14,11 @@ from contracts.errors import ContractViolation, ForgedMessage, MalformedMessage,
 from contracts.record import record
 from contracts.registry import Registry
 
-__all__ = ["MOST_ATTRIBUTE", "Accepted", "Intake", "Refused"]
+__all__ = ["MOST_ATTRIBUTE", "MOST_BYTES", "Accepted", "Intake", "Refused"]
 
 _KEYS = ("id", "source", "type", "workspace", "correlationid", "causationid")  # what is searched by
 MOST_ATTRIBUTE = 512  # characters; what is searched by is indexed, and an index has its limits
+MOST_BYTES = 1024  # of UTF-8: two of them and a name are one entry, of which PostgreSQL takes 2,704 bytes
 
 
 @record
@@ -108,11 +109,14 @@ def _unfit(event: Event) -> str | None:
         event.correlation,
         event.causation or "",
     )
-    if len(max(values, key=len)) <= MOST_ATTRIBUTE and "".join(values).isprintable():
+    text = "".join(values)
+    if len(max(values, key=len)) <= MOST_ATTRIBUTE and text.isascii() and text.isprintable():
         return None
     for name, value in zip(_KEYS, values, strict=True):
         if len(value) > MOST_ATTRIBUTE:
             return f"attribute {name!r} is longer than {MOST_ATTRIBUTE} characters"
         if not value.isprintable():
             return f"attribute {name!r} holds characters that can't be printed"
+        if len(value.encode()) > MOST_BYTES:
+            return f"attribute {name!r} is longer than {MOST_BYTES} bytes"
     return None

@@ -11,7 +11,7 @@ from typing import Any
 
 from contracts.envelope import Event
 from reactors.claims import Claim, Key, Undone
-from reactors.intake import MOST_ATTRIBUTE
+from reactors.intake import MOST_ATTRIBUTE, MOST_BYTES
 from reactors.reply import Reply
 
 __all__ = ["UNDOES", "UNDOES_TYPE", "refusal", "refused_before", "tombstone", "undone_by", "unfit"]
@@ -36,6 +36,8 @@ def unfit(event: Event) -> str | None:
         value = event.extensions.get(name)
         if value is not None and not (0 < len(value) <= MOST_ATTRIBUTE and value.isprintable()):
             return f"attribute {name!r} is no text of 1 to {MOST_ATTRIBUTE} characters that can be printed"
+        if value is not None and len(value.encode()) > MOST_BYTES:
+            return f"attribute {name!r} is longer than {MOST_BYTES} bytes"
     if event.extensions.get(UNDOES) == event.id:
         return f"attribute {UNDOES!r} names the command itself"
     return None

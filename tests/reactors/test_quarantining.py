@@ -70,8 +70,13 @@ async def test_what_a_newer_release_says_more_is_handled(world: World) -> None:
 
 @pytest.mark.parametrize(
     "attributes",
-    [{"id": "nul\x00"}, {"source": "x" * 600}, {"extensions": {"workspace": "a\nb"}}],
-    ids=["nul", "long", "newline"],
+    [
+        {"id": "nul\x00"},
+        {"source": "x" * 600},
+        {"extensions": {"workspace": "a\nb"}},
+        {"id": "".join(map(chr, range(0x20000, 0x20000 + 500))), "source": "\u6d0b" * 500},
+    ],
+    ids=["nul", "long", "newline", "wide"],
 )
 async def test_attributes_that_can_be_no_key(world: World, attributes: dict[str, Any]) -> None:
     """What no database column could hold, or index, does not get as far as one."""
@@ -80,6 +85,17 @@ async def test_attributes_that_can_be_no_key(world: World, attributes: dict[str,
     await world.put(QUEUE, event.body, headers_of(event))
     (row,) = await quarantined(world)
     assert row["reason"] == "malformed"
+
+
+async def test_the_longest_attributes_there_are(world: World) -> None:
+    """What is let in fits into every index, whatever it is written in."""
+    await world.run(notify)
+    texts = ["".join(map(chr, range(first, first + 256))) for first in (0x20000, 0x20200, 0x20400, 0x20600)]
+    event = replace(booked(), id=texts[0], source=texts[1])
+    extensions = {"correlationid": texts[2], "workspace": texts[3]}
+    event = replace(event, extensions={**event.extensions, **extensions})
+    await world.put(QUEUE, event.body, headers_of(event))
+    await world.until_settled("notify", "done")
 
 
 async def test_a_type_the_queue_does_not_take(world: World) -> None:
