@@ -13,6 +13,7 @@ import bisect
 from collections.abc import Iterable
 
 from bus.rabbit.names import delay_prefix
+from bus.routing import LONGEST_DELAY
 
 __all__ = ["delay_name", "tier_of", "tiers_of"]
 
@@ -36,8 +37,12 @@ def tier_of(delay: float) -> int:
 
 
 def tiers_of(delays: Iterable[tuple[float, float]]) -> list[int]:
-    """Every tier that delays of these spans (shortest, longest; in seconds) may need."""
-    spans = ((bisect.bisect_left(_TIERS, least * 1000), tier_of(most)) for least, most in delays)
+    """Every tier that delays of these spans (shortest, longest; in seconds) may need.
+
+    What is to wait for longer than a message can, waits several times.
+    """
+    bounded = ((min(least, LONGEST_DELAY), min(most, LONGEST_DELAY)) for least, most in delays)
+    spans = ((bisect.bisect_left(_TIERS, least * 1000), tier_of(most)) for least, most in bounded)
     return sorted({tier for first, last in spans for tier in _TIERS[first:] if tier <= last})
 
 

@@ -64,6 +64,13 @@ async def test_delayed_is_durable(broker: Broker) -> None:
     assert await ids(subscription, 1) == ["a"]
 
 
+async def test_delays_that_no_message_can_wait_for(bus: Bus) -> None:
+    """A queue may have retries after months: they wait several times, and what that needs can be made."""
+    await bus.declare(Queue("q", delays=((40 * 86_400.0, 60 * 86_400.0),)))
+    await bus.publish(*to("q", "a", delay=0.05))
+    assert await ids(await bus.subscribe("q", prefetch=1), 1) == ["a"]
+
+
 async def test_delay_towards_no_queue_is_unroutable(bus: Bus) -> None:
     """A delayed message for a queue that does not exist fails now, not silently later."""
     await bus.declare(Queue("q"))
