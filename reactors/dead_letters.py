@@ -12,6 +12,7 @@ import orjson
 from sqlalchemy import Connection, Row, func, select
 
 from bus.port import DIRECT, Bus, Message, Outgoing
+from bus.routing import LONGEST_NAME
 from contracts.crash import reached
 from contracts.errors import LetterNotFound, LetterSettled, PublishFailed
 from contracts.registry import Registry
@@ -208,7 +209,9 @@ class DeadLetters:
 def _again(letter: DeadLetter, redrive: int, body: bytes) -> Outgoing:
     headers = {name: value for name, value in letter.headers.items() if name != ATTEMPT_HEADER}
     headers[REDRIVE_HEADER] = redrive
-    message = Message(letter.event_id, body, letter.content_type, headers)
+    # The event is in the headers: its id may be longer than a message's can be.
+    id = letter.event_id if len(letter.event_id.encode()) <= LONGEST_NAME else letter.id
+    message = Message(id, body, letter.content_type, headers)
     return Outgoing(message, letter.queue, DIRECT)
 
 

@@ -225,3 +225,16 @@ async def test_the_audit_trail_is_a_chain(world: World) -> None:
         lambda conn: conn.execute(audit.update().where(audit.c.seq == first["seq"]).values(actor="eve"))
     )
     assert await world.database.read(lambda conn: first_broken(conn, WORKSPACE)) == first["seq"]
+
+
+async def test_an_event_whose_id_is_too_long_for_a_message(world: World) -> None:
+    """CloudEvents bounds no id, AMQP that of a message: it is redriven under another, as the same event."""
+    event = booked("r1", id="x" * 300)
+    letters, mood = await some_dead(world)
+    await world.bus.publish(Outgoing(replace(message_of(event), id="short"), BOOKED, EVENTS))
+    await world.until_settled("notify", "dead")
+    (letter,) = await letters.letters(WORKSPACE)
+    assert letter.event_id == event.id
+    mood.fails = False
+    await letters.redrive(WORKSPACE, letter.id, **BY)
+    await world.until_settled("notify", "done")
