@@ -11,12 +11,13 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Row, func, select
 
+from bus.envelope import event_of
 from bus.port import DIRECT, Bus, Message, Outgoing
 from bus.routing import LONGEST_NAME
 from contracts.crash import reached
 from contracts.errors import LetterNotFound, LetterSettled, PublishFailed
 from contracts.registry import Registry
-from reactors.letter import ATTEMPT_HEADER, REDRIVE_HEADER
+from reactors.letter import ATTEMPT_HEADER, REDRIVE_HEADER, edited
 from store.audit import append_audit
 from store.bulk import select_rows
 from store.database import Database
@@ -129,7 +130,7 @@ class DeadLetters:
         """Send one letter to its reactor again, with another payload if ``data`` is given.
 
         Returns when the broker has it. Raises LetterNotFound, LetterSettled, ContractViolation when
-        ``data`` is off the contract, PublishFailed.
+        ``data`` is off the contract of what came, PublishFailed.
         """
         letter = await self.show(workspace, id)
         if letter.status != "dead":
@@ -138,8 +139,10 @@ class DeadLetters:
             )
         body = letter.body
         if data is not None:
-            self._registry.validate(letter.type, data)
-            body = orjson.dumps(data)
+            came = Message(letter.event_id, letter.body, letter.content_type, letter.headers)
+            # By the contract of what came: an older major is carried over again on its way in.
+            self._registry.validate(event_of(came).type, data)
+            body = edited(came, data)
         await self._send([letter], actor, reason, target=id, bodies={id: body})
 
     async def redrive_group(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from bus.port import Message
-from contracts.envelope import Event, derive_id
+from contracts.envelope import Event, derive_id, is_structured
 from contracts.record import record
 from reactors.failure import Failure
 from reactors.text import headers_json, storable
 
-__all__ = ["ATTEMPT_HEADER", "REDRIVE_HEADER", "Letter", "letter_id"]
+__all__ = ["ATTEMPT_HEADER", "REDRIVE_HEADER", "Letter", "edited", "letter_id"]
 
 ATTEMPT_HEADER = "x-antiphon-attempt"
 REDRIVE_HEADER = "x-antiphon-redrive"
@@ -20,6 +22,15 @@ _MOST_TYPE = 4_000  # characters of a content type
 def letter_id(reactor: str, source: str, event_id: str, redrives: int) -> str:
     """Each death has a row of its own, so that what an operator tried before stays to be seen."""
     return derive_id("dead-letter", reactor, source, event_id, redrives)
+
+
+def edited(message: Message, data: Any) -> bytes:
+    """The body with which a message says ``data``: in structured mode the rest of the event is there, too."""
+    if not is_structured(message.content_type):
+        return orjson.dumps(data)
+    document = orjson.loads(message.body)
+    document.pop("data_base64", None)
+    return orjson.dumps({**document, "data": data})
 
 
 @record
