@@ -76,9 +76,15 @@ def _source(headers: Mapping[str, object]) -> str:
 
 
 def _shown(value: object) -> object:
-    return value if isinstance(value, bool | int | float) else _storable(str(value))
+    """A header, whole however long it is: it is sent again when the message is released."""
+    return value if isinstance(value, bool | int | float) else _legible(str(value))
 
 
 def _storable(text: str) -> str:
-    """Text that every database takes: no NUL, no lone surrogates, not too long."""
-    return text.replace("\x00", "�").encode("utf-8", "replace").decode()[:_MOST_TEXT]
+    """Text that every database takes, and not too long."""
+    return _legible(text)[:_MOST_TEXT]
+
+
+def _legible(text: str) -> str:
+    """No NUL, no lone surrogates."""
+    return text.replace("\x00", "�").encode("utf-8", "replace").decode()

@@ -10,6 +10,7 @@ import pytest
 from bus.signed import SignedBus, Signing
 from contracts.envelope import Event
 from contracts.keyring import Keyring
+from reactors.quarantine_desk import QuarantineDesk
 from reactors.reactor import reacts_to
 from store.tables import quarantine, reactions
 from tests.reactors.world import AUTHORIZE, BOOKED, WORKSPACE, World, booked, headers_of
@@ -154,3 +155,25 @@ async def test_what_the_broker_gave_up(world: World) -> None:
     (row,) = await quarantined(world)
     assert (row["reason"], row["workspace"]) == ("undeliverable", WORKSPACE)
     await world.until_empty(f"{QUEUE}.dead")
+
+
+async def test_what_is_released_says_what_it_said(world: World) -> None:
+    """Long attributes are no detail to be cut: the message is kept to be sent again."""
+    baggage: list[str] = []
+
+    @reacts_to(BOOKED, name="notify")
+    async def notified(event: Event) -> None:
+        baggage.append(event.extensions.get("baggage", ""))
+
+    said = "ride=1," * 1_000
+    event = replace(booked(), extensions={"baggage": said, "correlationid": "story"})
+    stopped = await world.run(notified)
+    await world.publish(event)
+    (row,) = await world.until_rows(quarantine, 1)
+    assert row["reason"] == "no-workspace"
+    await stopped.stop()
+    await world.run(notified, default_workspace=WORKSPACE)
+    desk = QuarantineDesk(world.database, world.bus)
+    await desk.release([""], row["id"], actor="ada", reason="there is a default now")
+    await world.until_settled("notify", "done")
+    assert baggage == [said]
