@@ -49,6 +49,14 @@ class _Lost(Exception):
     """The connection was lost while nothing could have been committed."""
 
 
+class _Own(Exception):
+    """The work itself raised an OSError: a file was not there, say."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 class PostgresEngine:
     """See ``store.engine.Engine``. Writers and readers have pools of their own: neither starves the other."""
 
@@ -157,6 +165,8 @@ class PostgresEngine:
         transaction = _Transaction(work)
         try:
             return await connection.run_sync(transaction.run)
+        except _Own as own:
+            raise own.error from own.error.__cause__
         except (DBAPIError, OSError) as error:
             if not _is_unavailable(error, writing=engine is self._write_engine):
                 raise
@@ -184,7 +194,14 @@ class _Transaction(Generic[T]):
 
     def run(self, connection: Connection) -> T:
         with connection.begin() as transaction:
-            result = self._work(connection)
+            try:
+                result = self._work(connection)
+            except TimeoutError:  # the driver's, as far as can be told
+                raise
+            except OSError as error:
+                if _is_open(connection):
+                    raise _Own(error) from error
+                raise
             self.committing = True
             reached("store.postgres.commit.before")
             transaction.commit()
@@ -233,6 +250,12 @@ def _is_unavailable(error: DBAPIError | OSError, *, writing: bool) -> bool:
         return True
     state = _sqlstate(error)
     return error.connection_invalidated or state.startswith(_UNAVAILABLE) or (writing and state == _READ_ONLY)
+
+
+def _is_open(connection: Connection) -> bool:
+    """Whether the server is there: what a work raises is then no word of it."""
+    driver = None if connection.invalidated else connection.connection.driver_connection
+    return driver is not None and not driver.is_closed()
 
 
 def _say(error: BaseException | None) -> str:

@@ -76,6 +76,26 @@ async def test_a_work_that_raises_stop_iteration_fails_alone(database: Database)
         assert await database.read(ids) == {"0", "1", "2"}
 
 
+async def test_a_work_that_finds_no_file_fails_alone(database: Database) -> None:
+    """Its error is its own, and says nothing of the database; whoever shares its commit is not told so."""
+
+    def broken(connection: Connection) -> None:
+        connection.execute(mark("half"))
+        raise FileNotFoundError("template.txt")
+
+    works = [database.write(lambda c, n=n: c.execute(mark(str(n))).rowcount) for n in range(3)]
+    *results, mine = await asyncio.gather(*works, database.write(broken), return_exceptions=True)
+    assert results == [1, 1, 1]
+    assert isinstance(mine, FileNotFoundError)
+    assert await database.read(ids) == {"0", "1", "2"}
+    with pytest.raises(FileNotFoundError):
+        await database.read(broken_read)
+
+
+def broken_read(connection: Connection) -> None:
+    raise FileNotFoundError("template.txt")
+
+
 async def test_a_group_gets_its_items_together_in_order(database: Database) -> None:
     """Items of concurrent submitters reach ``apply`` as one list, in order, and get their own results."""
     batches: list[list[int]] = []
