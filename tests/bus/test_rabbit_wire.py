@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from antiphon.devservices import Rabbit
 from bus.port import Message, Outgoing, Queue
 from bus.rabbit import RabbitBus
+from bus.rabbit.arrivals import Arrival
 from bus.rabbit.delays import delay_name, tier_of, tiers_of
+from bus.rabbit.wire import message_from
 from bus.routing import LONGEST_DELAY
 from contracts.errors import ConfigurationError
 from tests.bus.helpers import gather, message, to
@@ -95,6 +97,16 @@ async def test_foreign_messages_do_not_stop_a_consumer(vhost: str, bus: RabbitBu
     await subscription.reject([first, second])
     dead = await bus.subscribe("q.dead", prefetch=10)
     assert len(await gather(dead, 2)) == 2
+
+
+async def test_an_id_that_is_no_text_can_be_sent_again(bus: RabbitBus) -> None:
+    """Shown as text it would be longer than an id can be: no retry and no release could send it."""
+    await bus.declare(Queue("q"))
+    for shown in ("\\xff" * 255, "\\xff" * 40 + "é" * 107):
+        came = message_from(Arrival(1, "", "q", False, b"{}", {}, message_id=shown))
+        assert shown.startswith(came.id)
+        await bus.publish(Outgoing(came, "q"))
+    assert len(await gather(await bus.subscribe("q", prefetch=10), 2)) == 2
 
 
 async def test_acks_of_any_order_leave_nothing_behind(vhost: str, bus: RabbitBus) -> None:
