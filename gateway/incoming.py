@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 from starlette.requests import Request
 
+from bus.routing import LONGEST_NAME
 from contracts.envelope import STRUCTURED, Event
 from gateway.bodies import media_type, read_json, read_object
 from gateway.platform import Platform
@@ -89,7 +90,8 @@ async def read_draft(request: Request, platform: Platform, workspace: str) -> Dr
         )
     attributes = {name: value for name in _TAKEN_OVER if (value := given.get(name))}
     for name, value in {**attributes, "source": given.get("source") or None}.items():
-        checked_text(name, value)
+        # The id is the message's, too, and a broker bounds that.
+        checked_text(name, value, most_bytes=LONGEST_NAME if name == "id" else 0)
     return Draft(
         type=type,
         data=data,

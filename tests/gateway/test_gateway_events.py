@@ -191,3 +191,15 @@ async def test_a_repeat_after_a_failure_publishes_the_same_id(house: House) -> N
     assert (failed.status_code, again.status_code) == (503, 202)
     assert (await next_event()).id == again.json()["id"]
     assert again.json()["id"] != once_more.json()["id"]
+
+
+async def test_an_id_that_no_broker_carries_is_refused_with_its_bounds(house: House) -> None:
+    """Of 200 characters or fewer, and yet of more bytes than AMQP has for a message's id."""
+    structured = {"content-type": "application/cloudevents+json"}
+    event = {"specversion": "1.0", "source": "/web", "type": "order.paid.v1", "data": DATA}
+    async with house.client("publisher") as client:
+        refused = await client.post("/events", json={**event, "id": "𠮷" * 64}, headers=structured)
+        taken = await client.post("/events", json={**event, "id": "𠮷" * 63}, headers=structured)
+    assert refused.status_code == 422
+    assert refused.json()["detail"] == "id must have 1 to 200 printable characters, 255 bytes at most."
+    assert taken.status_code == 202
