@@ -22,10 +22,12 @@ from contracts.errors import (
     LiveUnavailable,
     MalformedMessage,
     NotMigratable,
+    PublishFailed,
     RunEnded,
     RunError,
     RunNotFound,
     StoreError,
+    TooLarge,
     UnknownContract,
     UnknownFlow,
 )
@@ -50,6 +52,7 @@ _KINDS: Mapping[type[Exception], str] = {
     RunError: "not-retryable",
     LetterNotFound: "dead-letter-not-found",
     LetterSettled: "already-settled",
+    TooLarge: "too-large",
     BusError: "bus-unavailable",
     LiveUnavailable: "live-unavailable",
     StoreError: "store-unavailable",
@@ -75,6 +78,9 @@ def problem_of(error: Exception) -> Problem:
         return _http(error)
     if isinstance(error, ClientDisconnect):
         return Problem("bad-request", "The client went away before its body had come.")  # nobody reads this
+    if isinstance(error, PublishFailed) and any(isinstance(one, TooLarge) for one in error.errors.values()):
+        # Of what is asked for in one request: later it will be as large.
+        error = next(one for one in error.errors.values() if isinstance(one, TooLarge))
     for kind in type(error).__mro__:
         if kind in _KINDS:
             name = _KINDS[kind]

@@ -10,9 +10,9 @@ from sqlalchemy import select
 
 import gateway.routes.events
 from bus.envelope import event_of
-from bus.port import EVENTS, Binding, Queue
+from bus.port import EVENTS, Binding, Outgoing, Queue
 from contracts.envelope import Event
-from contracts.errors import StoreUnavailable
+from contracts.errors import PublishFailed, StoreUnavailable, TooLarge
 from store.tables import events
 from tests.gateway.house import House, until
 
@@ -203,3 +203,19 @@ async def test_an_id_that_no_broker_carries_is_refused_with_its_bounds(house: Ho
     assert refused.status_code == 422
     assert refused.json()["detail"] == "id must have 1 to 200 printable characters, 255 bytes at most."
     assert taken.status_code == 202
+
+
+async def test_what_the_broker_finds_too_large_is_not_to_be_tried_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is 413, and no 503 that says when."""
+
+    async def refusing(*outgoing: Outgoing, timeout: float = 5.0) -> None:
+        raise PublishFailed({0: TooLarge(f"no message as large as {outgoing[0].message.id!r} is taken")})
+
+    monkeypatch.setattr(house.platform.bus, "publish", refusing)
+    async with house.client("publisher") as client:
+        answer = await client.post("/events", json=SHORT)
+    assert answer.status_code == 413
+    assert answer.json()["type"] == "urn:antiphon:problem:too-large"
+    assert "retry-after" not in answer.headers
