@@ -39,6 +39,7 @@ AntiphonError
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -90,12 +91,17 @@ class AntiphonError(Exception):
 class Retryable(AntiphonError):
     """Raised when trying again later may help.
 
-    ``retry_after`` is in seconds; a reactor is tried again after 30 days at the latest.
+    ``retry_after`` is in seconds; a reactor is tried again after 30 days at the latest. Text that says so
+    many (a header, passed on as it came) is read; any other, as a date, says nothing.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_after: float | str | None = None) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        try:
+            after = None if retry_after is None else float(retry_after)
+        except ValueError:
+            after = None
+        self.retry_after = after if after is not None and math.isfinite(after) else None
 
 
 class Terminal(AntiphonError):
