@@ -101,7 +101,7 @@ class Retryable(AntiphonError):
             after = None if retry_after is None else float(retry_after)
         except ValueError:
             after = None
-        self.retry_after = after if after is not None and math.isfinite(after) else None
+        self.retry_after = None if after is None or math.isnan(after) else after
 
 
 class Terminal(AntiphonError):

