@@ -160,7 +160,7 @@ async def test_a_purged_run_is_not_run_again(house: House) -> None:
     await house.orchestrate(made, child)
     id = (await house.start(child, "k1")).run_id
     ended = await house.until(id, "completed")
-    left = [(id, WORKSPACE, "completed", ended["ended_at"], ended["created_at"])]
+    left = [(id, WORKSPACE, "completed", ended["ended_at"], ended["created_at"], ended["seq"])]
     await house.database.write(lambda conn: drop_runs(conn, left, 1.0))
     assert (await house.start(child, "k1", n=2)).outcome == "purged"
     run = await house.until((await house.start(made, "k1")).run_id, "failed")
