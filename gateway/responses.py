@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-import orjson
 from starlette.responses import Response
+
+from contracts.deep import written
 
 __all__ = ["Json", "encode"]
 
@@ -25,11 +25,7 @@ class Json(Response):
 
 def encode(content: Any) -> bytes:
     """JSON text; bytes become base64, as CloudEvents' ``data_base64`` does it."""
-    try:
-        return orjson.dumps(content, default=_other)
-    except orjson.JSONEncodeError:
-        # It writes 254 levels, and what is stored may have as many below those of the answer itself.
-        return json.dumps(content, default=_other, ensure_ascii=False, separators=(",", ":")).encode()
+    return written(content, _other)
 
 
 def _other(value: object) -> Any:

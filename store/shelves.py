@@ -8,7 +8,6 @@ settled; an ended child, until its parent has ended too; and a run from which on
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import orjson
 from sqlalchemy import ColumnElement, Connection, Row, Table, and_, exists, func, not_, or_, select, true
 
+from contracts.deep import written
 from store import tables
 from store.bulk import delete_rows, insert_rows, select_rows
 from store.lookups import runs_of_story
@@ -194,12 +194,7 @@ def forget_requests(conn: Connection, before: float, most: int) -> int:
 
 
 def _line(kind: str, row: dict[str, Any], **more: Any) -> bytes:
-    line = {"kind": kind, kind: row, **more}
-    try:
-        return orjson.dumps(line)
-    except orjson.JSONEncodeError:
-        # It writes 254 levels, and what is stored may have as many below those of the line itself.
-        return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode()
+    return written({"kind": kind, kind: row, **more})
 
 
 def _plain(row: Row[Any], without: Sequence[str] = ()) -> dict[str, Any]:
