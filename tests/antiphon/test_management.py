@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from antiphon.broker import Management
 from contracts.errors import AntiphonError, ConfigurationError
+from tests.antiphon.serving import Quiet, serving
 
 
 @contextlib.contextmanager
 def answering(status: int, body: bytes) -> Iterator[str]:
     """The URL of a server that always says this."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def answer(self) -> None:
             self.rfile.read(int(self.headers.get("content-length") or 0))
             self.send_response(status)
@@ -28,18 +27,8 @@ def answering(status: int, body: bytes) -> Iterator[str]:
 
         do_GET = do_POST = answer  # http.server's names
 
-        def log_message(self, format: str, *arguments: object) -> None:
-            """Not on the test's output."""
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://admin:s3cret@127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Handler) as port:
+        yield f"http://admin:s3cret@127.0.0.1:{port}"
 
 
 @pytest.mark.parametrize(

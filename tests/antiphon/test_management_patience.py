@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from antiphon.devservices import RemoteRabbit, ServiceUnavailable
 from antiphon.devservices.ports import free_ports
+from tests.antiphon.serving import Quiet, serving
 
 HANGS_UP = 0
 
@@ -20,7 +19,7 @@ def management(answers: list[int]) -> Iterator[tuple[RemoteRabbit, list[str]]]:
     """An API that answers with these codes, the last one for ever; what it was asked."""
     asked: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def answer(self) -> None:
             status = answers.pop(0) if len(answers) > 1 else answers[0]
             asked.append(f"{self.command} {self.path.rsplit('/', 1)[0]}")
@@ -31,18 +30,8 @@ def management(answers: list[int]) -> Iterator[tuple[RemoteRabbit, list[str]]]:
 
         do_PUT = do_DELETE = answer  # http.server's names
 
-        def log_message(self, format: str, *arguments: object) -> None:
-            """Not on the test's output."""
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield RemoteRabbit("amqp://guest:guest@127.0.0.1/", f"http://127.0.0.1:{server.server_port}"), asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Handler) as port:
+        yield RemoteRabbit("amqp://guest:guest@127.0.0.1/", f"http://127.0.0.1:{port}"), asked
 
 
 @pytest.mark.parametrize("early", [401, 500, 503, HANGS_UP])
