@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ssl
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import httpx
 
+from bus.addresses import parts_of
 from contracts.errors import BusUnavailable, ConfigurationError
 
 __all__ = ["Management"]
@@ -22,12 +23,8 @@ class Management:
     """
 
     def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
-        try:
-            parts = urlsplit(url)
-            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:  # of a host in brackets, or of a port that is no number
-            usable = False
-        if not usable:
+        parts = parts_of(url)
+        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigurationError("the management API's URL is like http://user:password@host:15672")
         self.host = parts.hostname
         netloc = parts.netloc.rpartition("@")[2]

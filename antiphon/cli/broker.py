@@ -17,7 +17,7 @@ from antiphon.cli.chosen import chosen_app
 from antiphon.rooms import PARTITIONS
 from antiphon.settings import Settings, without_password
 from antiphon.tls import tls_context
-from bus.addresses import addresses
+from bus.addresses import addresses, parts_of
 from contracts.errors import ConfigurationError
 
 __all__ = ["broker"]
@@ -228,14 +228,14 @@ def _address(settings: Settings, amqp: str | None) -> str:
 
 def _usable(url: str) -> str:
     """The same. Raises ConfigurationError: a login with it would be of no use, and nothing would tell."""
-    try:
-        nodes = [urlsplit(node) for node in addresses(url)]
-        usable = [
-            node.scheme in ("amqp", "amqps") and node.hostname and "," not in node.netloc and node.port != 0
-            for node in nodes
-        ]
-    except ValueError:  # of half an address in brackets, or of a port that is no number
-        usable = []
+    nodes = [parts_of(node) for node in addresses(url)]
+    usable = [
+        node is not None
+        and node.scheme in ("amqp", "amqps")
+        and node.hostname is not None
+        and "," not in node.netloc
+        for node in nodes
+    ]
     if not (usable and all(usable)):
         raise ConfigurationError(
             "what the roles connect to is like amqp://host:5672 or amqps://host:5671, each node of a cluster "

@@ -7,11 +7,10 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
 
-from bus.addresses import addresses
+from bus.addresses import addresses, parts_of
 
 __all__ = [
     "PREFIX",
@@ -45,17 +44,9 @@ def wrong_address(field: str, url: str) -> str | None:
     nodes = addresses(url) if field == "amqp_url" else (url,)
     if not all(node.partition(":")[0].lower() in schemes for node in nodes):
         return f"starts with none of {', '.join(f'{scheme}://' for scheme in schemes)}"
-    if field == "amqp_url" and not all(map(_has_a_port, nodes)):
+    if field == "amqp_url" and None in map(parts_of, nodes):
         return "has a port that is none; in a password, write %2F for / and so on"
     return None
-
-
-def _has_a_port(url: str) -> bool:
-    """Whether its port is one, or left out."""
-    try:
-        return urlsplit(url).port != 0
-    except ValueError:
-        return False
 
 
 def without_password(url: str) -> str:
